@@ -391,6 +391,8 @@ pub mod sqlstate {
     pub const UNDEFINED_COLUMN: &str = "42703";
     /// 42704
     pub const UNDEFINED_OBJECT: &str = "42704";
+    /// 42710
+    pub const DUPLICATE_OBJECT: &str = "42710";
     /// 42803
     pub const GROUPING_ERROR: &str = "42803";
     /// 42804

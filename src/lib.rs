@@ -8,9 +8,11 @@
 //! - [`server`]: assembles the rooms.
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
+//! - [`views`]: materialized views, kept up to date with copies of their tables.
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`write`]: changes on their way to their owners.
 //! - [`catalog`]: what exists, who owns it.
+//! - [`cache`]: copies of tables that follow their stores, and what reads of them promise.
 //! - [`changes`]: every change of every store, in order, once.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`telemetry`]: log lines and health, for operators.
@@ -27,11 +29,15 @@ pub mod wire;
 
 pub mod session;
 
+pub mod views;
+
 pub mod federation;
 
 pub mod write;
 
 pub mod catalog;
+
+pub mod cache;
 
 pub mod changes;
 

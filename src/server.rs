@@ -1,41 +1,46 @@
 //! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
 //!
 //! ```text
-//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → feeds → wire listener → HTTP (serving)
+//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → feeds → copies → views → wire listener → HTTP (serving)
 //! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
-//! SIGTERM → stop listening → drain sessions → wait for commits → end feeds → close stores
+//! SIGTERM → stop listening → drain sessions → wait for commits → end views, copies, feeds → close stores
 //! ```
 
+mod cache;
 mod changes;
 mod commits;
+mod memory;
 mod observed;
 mod reloads;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rand::distr::{Alphanumeric, SampleString};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::cache::Caching;
+pub use self::cache::{asked_cached, judge_cached};
 use self::changes::Feeding;
 pub use self::changes::known_instance;
 use self::commits::Commits;
+use self::memory::{Memory, keep, keep_learned};
 use self::observed::{Observed, Running, start_http};
 use self::reloads::{Changes, Files};
+use self::views::Viewing;
 use crate::address::{self, BindError};
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
-use crate::catalog::oid::Oids;
 use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
-use crate::config::state::{State, StateError};
+use crate::config::state::State;
 use crate::config::{self, Config, Settings};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::federation::engine::{Engine, Limits as EngineLimits};
@@ -43,8 +48,9 @@ use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
+use crate::session::views::ServedViews;
 use crate::stores::{Connector, StoreName};
-use crate::task::{Backoff, OwnedTask, TaskSet};
+use crate::task::{Backoff, TaskSet};
 use crate::telemetry;
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::wire::{self, Listener};
@@ -146,6 +152,10 @@ pub struct Server {
     commits: Commits,
     /// What follows changes of the stores.
     feeding: Feeding,
+    /// What keeps copies of tables.
+    caching: Caching,
+    /// What keeps the rows of materialized views.
+    viewing: Viewing,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -180,15 +190,24 @@ impl Server {
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let steps = Arc::clone(engine.steps());
         let (commitment, feeds) = (commits.commitment(), Arc::clone(feeding.feeds()));
-        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds));
+        let mut caching = Caching::open(&config, &catalog, &feeds, &memory)?;
+        let caches = Arc::clone(caching.caches());
+        let mut viewing = Viewing::open(&catalog, &engine, &caches);
+        caching.read_by(viewing.views());
+        let views = Arc::clone(viewing.views());
+        let kept = (Arc::clone(&caches), ServedViews::new(Arc::clone(&views)));
+        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds), kept);
         let shared = Arc::new(shared);
         let listener = Listener::bind(wire_settings(&config, &roles, (mock_seed, commits.audit())))?;
         let addresses = listener.local_addresses();
         memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
         Box::pin(commits.start(&catalog, &shared, &memory)).await;
         feeding.run(&config, &catalog, (&shared, &memory), &commits)?;
+        caching.run();
+        viewing.run();
         let (counts, reads) = (listener.counts(), Arc::clone(&shared.reads));
-        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps, commits: commits.numbered(), feeds };
+        let (served, commits_of) = (Arc::clone(&catalog), commits.numbered());
+        let running = Running { catalog: served, counts, reads, steps, commits: commits_of, feeds, caches, views };
         tasks.spawn("listener", listener.run(shared, shutdown.clone()));
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
@@ -208,6 +227,8 @@ impl Server {
             replaced,
             commits,
             feeding,
+            caching,
+            viewing,
             memory,
         })
     }
@@ -257,6 +278,7 @@ impl Server {
         self.files.store(Arc::new(Files::of(&config)));
         self.commits.replace(&entries(&config));
         self.feeding.replace(&entries(&config), &self.catalog);
+        self.caching.replace(&entries(&config));
         // Nobody receives any more when the server is stopping, which ends all connections.
         self.replaced.send(replaced).await.ok();
         Ok(self.settings.needing_restart(&config.settings))
@@ -274,6 +296,8 @@ impl Server {
             tracing::warn!(aborted, "background work had to be aborted");
         }
         self.commits.stop().await;
+        self.viewing.stop().await;
+        self.caching.stop().await;
         self.feeding.stop().await;
         keep(&self.memory, &self.catalog).await;
         self.catalog.close().await;
@@ -298,97 +322,10 @@ fn look_after(
     replaced
 }
 
-/// The name of the file with the document schemas.
-const DOCUMENT_SCHEMAS: &str = "document_schemas";
-/// The name of the file with the object ids.
-const OIDS: &str = "oids";
 /// The name of the file with the views that clients have made.
 const VIEWS: &str = "views";
 /// The name of the file with the addresses that are served.
 const LISTENING: &str = "listening";
-
-/// What one store's discovery has learnt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Learned {
-    /// The store's kind; another kind under the same name has learnt nothing yet.
-    kind: String,
-    /// In the connector's own form.
-    schemas: serde_json::Value,
-}
-
-/// What is in the state directory, as it was last read or written.
-#[derive(Debug)]
-struct Memory {
-    state: State,
-    kept: Mutex<(BTreeMap<String, Learned>, Oids)>,
-}
-
-impl Memory {
-    fn open(state: State) -> Result<Self, StateError> {
-        let kept = (state.read(DOCUMENT_SCHEMAS)?.unwrap_or_default(), state.read(OIDS)?.unwrap_or_default());
-        Ok(Self { state, kept: Mutex::new(kept) })
-    }
-
-    fn oids(&self) -> Oids {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
-    }
-
-    /// Gives new connectors what the ones before them have learnt.
-    fn recall(&self, stores: Vec<StoreEntry>) -> Result<Vec<StoreEntry>, StateError> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for store in &stores {
-            let connector = &store.connector;
-            let Some(learned) = kept.0.get(connector.name().as_str()).filter(|kept| kept.kind == connector.kind()) else {
-                continue;
-            };
-            let told = |reason: String| self.state.damaged(DOCUMENT_SCHEMAS, format!("store \"{}\": {reason}", connector.name()));
-            connector.recall(&learned.schemas).map_err(told)?;
-        }
-        drop(kept);
-        Ok(stores)
-    }
-
-    /// Writes what has changed. Waits for the disk.
-    fn keep(&self, catalog: &Catalog) -> Result<(), StateError> {
-        let oids = catalog.oids();
-        let snapshot = catalog.snapshot();
-        let learned = snapshot.connectors.iter().filter_map(|(name, connector)| {
-            let schemas = connector.learned()?;
-            Some((name.to_string(), Learned { kind: connector.kind().to_owned(), schemas }))
-        });
-        let learned: BTreeMap<String, Learned> = learned.collect();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.0 != learned {
-            self.state.write(DOCUMENT_SCHEMAS, &learned)?;
-            kept.0 = learned;
-        }
-        if kept.1 != oids {
-            self.state.write(OIDS, &oids)?;
-            kept.1 = oids;
-        }
-        Ok(())
-    }
-}
-
-/// Writes what has changed on a thread that may wait for the disk. A failure is told and tried again with the next change.
-async fn keep(memory: &Arc<Memory>, catalog: &Arc<Catalog>) {
-    let (memory, catalog) = (Arc::clone(memory), Arc::clone(catalog));
-    if let Some(Err(error)) = OwnedTask::spawn_blocking(move || memory.keep(&catalog)).join().await {
-        tracing::warn!(error = %error, detail = error.detail(), "what was learnt cannot be kept");
-    }
-}
-
-async fn keep_learned(memory: Arc<Memory>, catalog: Arc<Catalog>, stop: CancellationToken) {
-    let mut versions = catalog.versions();
-    loop {
-        // Cancel-safe: a version that is not seen here is seen the next time.
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = versions.changed() => if changed.is_err() { return },
-        }
-        keep(&memory, &catalog).await;
-    }
-}
 
 /// A view that cannot be planned is a problem of the directory, as it is to `tributary check`.
 fn refused(refusal: Refusal) -> ServerError {

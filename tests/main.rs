@@ -12,6 +12,8 @@ mod behaviour;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod clients;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,11 +13,13 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Builder;
+use super::cached::CachedTables;
 pub use super::entry::{OwnTables, StoreEntry, ViewSource};
-use super::kept::{self, Described, KeepViews, Kept};
+use super::kept::{self, Described, KeepViews, Kept, TellViews};
 use super::object;
 use super::oid::Oids;
 use super::reach::Reach;
+use super::results;
 use super::snapshot::{RelationBody, RowFunction, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -61,6 +63,12 @@ pub struct Catalog {
     pub(super) views: tokio::sync::Mutex<()>,
     /// How many snapshots were made for single transactions.
     pub(super) provisional: AtomicU64,
+    /// Tables that clients have asked to be cached, or not to be.
+    pub(super) cached: CachedTables,
+    /// Of which queries clients have asked that results are kept.
+    pub(super) results: results::Kept,
+    /// Who is told of changes of kept views.
+    pub(super) told_views: OnceLock<TellViews>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -169,7 +177,8 @@ impl Catalog {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0) })
+        let (cached, results, told_views) = (CachedTables::default(), results::Kept::default(), OnceLock::new());
+        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached, results, told_views })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -669,7 +678,7 @@ mod tests {
         let (questions, asked) = mpsc::channel(1);
         let connector = Arc::new(Asked { name: StoreName::new(name), questions });
         let (naming, own) = (Naming::default(), OwnTables::default());
-        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own, follow: None }, asked)
+        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own, follow: None, cached: Vec::new() }, asked)
     }
 
     fn holding(tables: &[&str]) -> StoreSchema {

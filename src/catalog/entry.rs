@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::Naming;
-use crate::stores::capture::Follow;
+use crate::stores::capture::{Follow, TablePattern};
 use crate::stores::{Connector, StoreError, StoreSchema};
 
 /// Tables of ours that a store's file asks for.
@@ -29,6 +29,8 @@ pub struct StoreEntry {
     pub own: OwnTables,
     /// Which of its changes are followed; `None` where its file asks for no feed.
     pub follow: Option<Follow>,
+    /// The tables of which it asks for a copy in memory.
+    pub cached: Vec<TablePattern>,
 }
 
 impl StoreEntry {

@@ -1,4 +1,4 @@
-//! Views that clients have made: what is kept of each, their place in snapshots, and how they come and go.
+//! Views that clients have made, materialized ones among them: what is kept of each, their place in snapshots, and how they come and go.
 //!
 //! Those of the catalog directory are read as a whole and only by the server; these change one at a time, and outlive the process. A change
 //! is on disk before the snapshot with it is served. A view of the directory, or a table that a store has got since, comes before one of
@@ -57,6 +57,27 @@ pub struct KeptColumn {
     pub name: String,
 }
 
+/// An index on the rows of a materialized view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptIndex {
+    /// Its name, in the schema of the view.
+    pub name: String,
+    /// The columns of the view.
+    pub columns: Vec<String>,
+    /// Whether no two rows may have the same values there.
+    pub unique: bool,
+}
+
+/// What a materialized view has besides its query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Materialization {
+    /// Whether it is to have rows, and not only to be filled by a later REFRESH.
+    pub with_data: bool,
+    /// Its indexes, in the order in which they were made.
+    #[serde(default)]
+    pub indexes: Vec<KeptIndex>,
+}
+
 /// A view that a client has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptView {
@@ -73,6 +94,9 @@ pub struct KeptView {
     /// What rows written through it must satisfy.
     #[serde(default)]
     pub check: CheckOption,
+    /// What makes it a materialized one, whose rows are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub materialized: Option<Materialization>,
 }
 
 impl KeptView {
@@ -106,6 +130,12 @@ impl RelationBody {
         }
     }
 
+    /// What is kept of a materialized view.
+    pub fn materialized(&self) -> Option<(&Arc<KeptView>, &Materialization)> {
+        let kept = self.kept()?;
+        kept.materialized.as_ref().map(|materialized| (kept, materialized))
+    }
+
     /// What is kept of a view that a client has made.
     pub fn kept(&self) -> Option<&Arc<KeptView>> {
         match self {
@@ -126,6 +156,9 @@ pub(super) type Described = BTreeMap<Key, Vec<(String, PgType)>>;
 
 /// Writes all kept views to where they outlive the process. Waits for the disk.
 pub type KeepViews = Arc<dyn Fn(&[&KeptView]) -> Result<(), Diagnosis> + Send + Sync>;
+
+/// Is called behind every change of them.
+pub type TellViews = Arc<dyn Fn() + Send + Sync>;
 
 /// A change of the kept views.
 #[derive(Debug)]
@@ -178,6 +211,20 @@ impl Catalog {
     /// 42P07 for a name that is taken, 42P01 for one that is not there; why the view cannot be planned; what the disk said. Nothing has
     /// changed then.
     pub fn change_views(&self, change: ViewChange) -> Result<(), Diagnosis> {
+        self.write_views(change)?;
+        if let Some(told) = self.told_views.get() {
+            told();
+        }
+        Ok(())
+    }
+
+    /// Has every later change of these views told, behind it. Done once, at the start.
+    pub fn tell_views(&self, told: TellViews) {
+        // Who comes second changes nothing.
+        let _ = self.told_views.set(told);
+    }
+
+    fn write_views(&self, change: ViewChange) -> Result<(), Diagnosis> {
         let mut sources = self.lock();
         let current = self.snapshot();
         let mut kept = sources.kept.clone();
@@ -311,6 +358,7 @@ mod tests {
             columns: vec![column],
             owner: "ann".to_owned(),
             check: CheckOption::None,
+            materialized: None,
         }
     }
 
@@ -375,5 +423,20 @@ mod tests {
     fn what_is_kept_is_read_again() {
         let text = serde_json::to_string(&view("v")).unwrap();
         assert_eq!(serde_json::from_str::<KeptView>(&text).unwrap(), view("v"));
+        let index = KeptIndex { name: "v_b_idx".to_owned(), columns: vec!["b".to_owned()], unique: true };
+        let materialized = Some(Materialization { with_data: true, indexes: vec![index] });
+        let kept = KeptView { materialized, ..view("v") };
+        let written = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<KeptView>(&written).unwrap(), kept);
+    }
+
+    #[test]
+    fn what_was_kept_before_there_were_materialized_views_is_none_of_them() {
+        let text = serde_json::to_string(&view("v")).unwrap();
+        assert!(!text.contains("materialized"));
+        let body = |kept: KeptView| RelationBody::View { sql: String::new(), columns: Vec::new(), kept: Some(Arc::new(kept)) };
+        assert!(body(serde_json::from_str(&text).unwrap()).materialized().is_none());
+        let kept = KeptView { materialized: Some(Materialization::default()), ..view("v") };
+        assert!(body(kept).materialized().is_some_and(|(_, materialized)| !materialized.with_data));
     }
 }

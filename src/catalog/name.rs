@@ -16,6 +16,18 @@ pub struct QualifiedName {
     pub relation: String,
 }
 
+impl QualifiedName {
+    /// The name that a text holds, as `to_regclass` reads one. `None`: it has no relation, or too many parts.
+    pub fn of_text(text: &str) -> Option<Self> {
+        let mut parts = split_name(text);
+        if parts.len() > 3 || parts.iter().any(String::is_empty) {
+            return None;
+        }
+        let relation = parts.pop()?;
+        Some(Self { schema: parts.pop(), database: parts.pop(), relation })
+    }
+}
+
 impl fmt::Display for QualifiedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in [&self.database, &self.schema].into_iter().flatten() {
@@ -23,6 +35,24 @@ impl fmt::Display for QualifiedName {
         }
         f.write_str(&self.relation)
     }
+}
+
+/// Splits a dotted name in a text, with quotes, and folds the unquoted parts. There is one at least, which may be empty.
+pub fn split_name(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for c in text.trim().chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            other => {
+                if let Some(last) = parts.last_mut() {
+                    if quoted { last.push(other) } else { last.extend(other.to_lowercase()) }
+                }
+            }
+        }
+    }
+    parts
 }
 
 /// Where unqualified names are looked up, in order.
@@ -62,6 +92,17 @@ impl Naming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_from_texts() {
+        let read = |text: &str| QualifiedName::of_text(text).map(|name| name.to_string());
+        assert_eq!(read("Shop.Orders").as_deref(), Some("shop.orders"));
+        assert_eq!(read("\"Shop.x\".\"Orders\"").as_deref(), Some("Shop.x.Orders"));
+        assert_eq!(read("tributary.shop.orders").as_deref(), Some("tributary.shop.orders"));
+        for wrong in ["", " ", "shop.", ".orders", "a.b.c.d"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn namespaces_become_schemas() {

@@ -1,4 +1,4 @@
-//! Indexes and constraints as objects with ids of their own, derived from the keys of stored tables.
+//! Indexes and constraints as objects with ids of their own, derived from the keys of stored tables and from what is kept of materialized views.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -146,8 +146,37 @@ pub fn derive(schemas: &BTreeMap<String, Schema>, oids: &mut Allocator) -> Objec
                 place.checks(&mut objects);
             }
         }
+        for relation in schema.relations.values() {
+            objects.indexes.extend(of_view((schema, relation), &names, oids));
+        }
     }
     objects
+}
+
+/// The indexes of a materialized view. A name that a table of its schema, or an index of one, has got since is not shown twice.
+fn of_view((schema, relation): (&Schema, &Relation), taken: &BTreeSet<String>, oids: &mut Allocator) -> Vec<Index> {
+    let Some((kept, materialized)) = relation.body.materialized() else { return Vec::new() };
+    let number = |name: &String| {
+        let place = kept.columns.iter().position(|column| column.name == *name)?;
+        i16::try_from(place + 1).ok()
+    };
+    let free = materialized.indexes.iter().filter(|index| !taken.contains(&index.name));
+    let shown = free.filter_map(|index| {
+        let columns = index.columns.iter().map(number).collect::<Option<Vec<i16>>>()?;
+        Some(Index {
+            oid: oids.allocate(owner_of(schema), &["index", &schema.name, &index.name]),
+            name: index.name.clone(),
+            schema_oid: schema.oid,
+            schema: schema.name.clone(),
+            table_oid: relation.oid,
+            table: relation.name.clone(),
+            columns,
+            column_names: index.columns.clone(),
+            unique: index.unique,
+            primary: false,
+        })
+    });
+    shown.collect()
 }
 
 struct Place<'a> {

@@ -157,7 +157,8 @@ mod tests {
         let store = StoreName::new("shop");
         let connector = kind.parse(&store, "stores.shop", &options, &NoSecrets).unwrap();
         let (naming, own) = (Naming::default(), OwnTables::default());
-        let entry = StoreEntry { connector, naming, discovery_timeout: Duration::from_secs(1), own, follow: None };
+        let entry =
+            StoreEntry { connector, naming, discovery_timeout: Duration::from_secs(1), own, follow: None, cached: Vec::new() };
         let known = Known::from([(store, Ok(schema(tables)))]);
         let views = vec![ViewSource { name: "filed".to_owned(), sql: "SELECT 1".to_owned() }];
         Catalog::of_known("tributary", (vec![entry], known), views, Vec::new()).unwrap()

@@ -12,9 +12,11 @@ use super::commits::Commits;
 use super::kept::KeptView;
 use super::keyword::quote_identifier;
 use super::live::{Named, Sessions};
+use super::materialized::{MaterializedViews, NoViews};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use super::reach::Reach;
+use crate::cache::Caches;
 use crate::changes::Feeds;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -149,6 +151,10 @@ pub struct SessionFacts {
     pub commits: Arc<Commits>,
     /// What the stores tell of changes.
     pub feeds: Arc<Feeds>,
+    /// Copies of tables.
+    pub caches: Arc<Caches>,
+    /// Materialized views.
+    pub views: Arc<dyn MaterializedViews>,
 }
 
 impl Default for SessionFacts {
@@ -165,6 +171,8 @@ impl Default for SessionFacts {
             named: Arc::default(),
             commits: Arc::default(),
             feeds: Feeds::none(),
+            caches: Caches::none(),
+            views: Arc::new(NoViews),
         }
     }
 }

@@ -1,22 +1,26 @@
 //! A store whose changes are those that a test says, for tests of this room and of those that follow it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Field;
 use async_trait::async_trait;
 use datafusion::scalar::ScalarValue;
-use futures::StreamExt;
-use tokio::sync::mpsc;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{Semaphore, mpsc};
 
+use super::log::Pace;
+use super::supervise::Pacing;
+use super::{ChangeSettings, Feeds, Hook};
 use crate::pgtype::{PgField, PgType};
 use crate::stores::capture::{
     Capture, Ended, Feed, Fill, Follow, Followed, How, InstanceId, Judged, OwnObject, Step, Survey, Watch,
 };
 use crate::stores::change::builder::{Cell, RowsBuilder};
-use crate::stores::change::{Entry, Group, Operation, Resume, Shape, Transaction};
+use crate::stores::change::{Barrier, Entry, Group, Operation, Resume, Shape, Transaction};
 use crate::stores::commit::OwnTable;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::position::{Coverage, Position};
@@ -103,6 +107,91 @@ pub(crate) fn pieces_of(store: &StoreName, position: u64, rows: &[(&str, i64)]) 
     rows.iter().enumerate().map(piece).collect()
 }
 
+/// What happens to a row, or else, in transactions of [`mixed_of`].
+#[derive(Debug, Clone)]
+pub(crate) enum Did<'a> {
+    /// A row is there with a total.
+    Put(&'a str, i64),
+    /// A row has changed, and its total was not sent.
+    Part(&'a str),
+    /// A row has another key, and its total was not sent.
+    Move(&'a str, &'a str),
+    /// A row is gone.
+    Gone(&'a str),
+    /// No row.
+    Tell(Barrier),
+}
+
+/// A group of whole transactions by their positions, with rows of several tables.
+pub(crate) fn mixed_of(store: &StoreName, transactions: &[(u64, Vec<(&str, Did<'_>)>)]) -> Group {
+    const NO_ROWS: &[(&str, i64)] = &[];
+    let empty: Vec<(u64, &[(&str, i64)])> = transactions.iter().map(|(position, _)| (*position, NO_ROWS)).collect();
+    let mut group = group_of(store, &empty);
+    let mut builders: Vec<(&str, RowsBuilder)> = Vec::new();
+    for (transaction, (_, entries)) in group.transactions.iter_mut().zip(transactions) {
+        for (table, did) in entries {
+            if let Did::Tell(barrier) = did {
+                transaction.entries.push(Entry::Barrier(barrier.clone()));
+                continue;
+            }
+            let known = builders.iter().position(|(known, _)| known == table);
+            let place = known.unwrap_or(builders.len());
+            if known.is_none() {
+                builders.push((*table, RowsBuilder::new(&shape_of(table))));
+            }
+            let builder = &mut builders[place].1;
+            let nothing = &mut std::iter::empty::<Cell<'_>>();
+            let row = match did {
+                Did::Put(name, total) => {
+                    let new = &mut [Cell::Text(name), Cell::Value(ScalarValue::Int64(Some(*total)))].into_iter();
+                    builder.push(Operation::Upsert, new, None)
+                }
+                Did::Part(name) => builder.push(Operation::Update, &mut [Cell::Text(name), Cell::Unknown].into_iter(), None),
+                Did::Move(from, to) => {
+                    let old: &mut dyn Iterator<Item = Cell<'_>> = &mut [Cell::Text(from)].into_iter();
+                    builder.push(Operation::Update, &mut [Cell::Text(to), Cell::Unknown].into_iter(), Some(old))
+                }
+                Did::Gone(name) => {
+                    let old: &mut dyn Iterator<Item = Cell<'_>> = &mut [Cell::Text(name)].into_iter();
+                    builder.push(Operation::Delete, nothing, Some(old))
+                }
+                Did::Tell(_) => continue,
+            };
+            transaction.entries.push(Entry::Row { rows: u32::try_from(place).unwrap(), row: row.unwrap() });
+        }
+    }
+    group.rows = builders.iter_mut().map(|(_, builder)| builder.finish().unwrap()).collect();
+    group
+}
+
+/// Rows of such a table as a scan gives them.
+pub(crate) fn batch_of(rows: &[(&str, i64)]) -> RecordBatch {
+    let names: ArrayRef = Arc::new(rows.iter().map(|(name, _)| Some(*name)).collect::<StringArray>());
+    let totals: ArrayRef = Arc::new(rows.iter().map(|(_, total)| Some(*total)).collect::<Int64Array>());
+    RecordBatch::try_new(Arc::clone(&table_of("any").schema), vec![names, totals]).unwrap()
+}
+
+/// Feeds that try again at once.
+pub(crate) fn quick_feeds(directory: &Path) -> Arc<Feeds> {
+    let (soon, hour) = (Duration::from_millis(1), Duration::from_secs(3600));
+    let hook: Hook = Arc::new(|_moment| async {}.boxed());
+    let log = Pace { sync: soon, retry: soon, segment: 16 << 20, retain: hour };
+    let patience = Duration::from_secs(5);
+    let pacing = Pacing {
+        log,
+        backoff: (soon, Duration::from_millis(5)),
+        watch: Duration::from_millis(5),
+        survey: hour,
+        mark: Duration::ZERO,
+        refused: Duration::from_millis(10),
+        settle: hour,
+        stuck: hour,
+        patience,
+        beginning: patience,
+    };
+    Feeds::new(directory, ChangeSettings::default(), InstanceId(7), hook, pacing)
+}
+
 /// What of its changes is followed: all.
 pub(crate) fn follow_all() -> Follow {
     let only = crate::stores::capture::TablePattern::parse("*").into_iter().collect();
@@ -129,6 +218,20 @@ struct Script {
     objects: Vec<OwnObject>,
     /// What a fill finds, and up to which position.
     filled: (Vec<RecordBatch>, u64),
+    /// The same of single tables.
+    filled_of: BTreeMap<TableId, (Vec<RecordBatch>, u64)>,
+    /// How often a table was filled.
+    fills: usize,
+    /// What fills wait for.
+    fill_gate: Option<Arc<Semaphore>>,
+    /// Where the store says that it is.
+    end: Option<u64>,
+    /// How often it was asked for that.
+    asked: usize,
+    /// What the answer waits for.
+    end_gate: Option<Arc<Semaphore>>,
+    /// Whether there is a fault in who asks.
+    is_faulty: bool,
     /// Whether what it gives again may be other transactions.
     is_unlike: bool,
 }
@@ -209,6 +312,45 @@ impl FakeStore {
     pub(crate) fn fills(&self, batches: Vec<RecordBatch>, position: u64) {
         self.script().filled = (batches, position);
     }
+
+    /// What a fill of one table finds, and up to which position.
+    pub(crate) fn fills_of(&self, table: &TableId, rows: &[(&str, i64)], position: u64) {
+        self.script().filled_of.insert(table.clone(), (vec![batch_of(rows)], position));
+    }
+
+    /// How often a table was filled.
+    pub(crate) fn filled(&self) -> usize {
+        self.script().fills
+    }
+
+    /// The next fills wait for a permit each, after they have seen their state.
+    pub(crate) fn hold_fills(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.script().fill_gate = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// Where the store says that it is from now on; `None`: it does not answer.
+    pub(crate) fn ends_at(&self, position: Option<u64>) {
+        self.script().end = position;
+    }
+
+    /// There is a fault from now on in asking where it is and what a fill has, or none any more.
+    pub(crate) fn faults(&self, is_faulty: bool) {
+        self.script().is_faulty = is_faulty;
+    }
+
+    /// How often it was asked where it is.
+    pub(crate) fn asked(&self) -> usize {
+        self.script().asked
+    }
+
+    /// The next answers wait for a permit each, after they were made.
+    pub(crate) fn hold_positions(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.script().end_gate = Some(Arc::clone(&gate));
+        gate
+    }
 }
 
 fn number(position: &Position) -> Option<u64> {
@@ -237,8 +379,9 @@ impl Connector for FakeStore {
         Ok(())
     }
 
-    fn pushdown(&self, _table: &Table, _predicate: &Predicate) -> Pushdown {
-        Pushdown::Refused("no scan is asked for")
+    /// Scans give all rows, whatever is asked for.
+    fn pushdown(&self, _table: &Table, predicate: &Predicate) -> Pushdown {
+        Pushdown::Superset(predicate.clone())
     }
 
     fn describe_scan(&self, _table: &Table, _scan: &Scan) -> String {
@@ -265,7 +408,26 @@ impl Connector for FakeStore {
         Some(Arc::new(FakeCapture { store: self.name.clone(), script: Arc::clone(&self.script) }))
     }
 
+    async fn position(&self, _who: InstanceId, _follow: &Follow) -> Result<Position, StoreError> {
+        let (end, gate, is_faulty) = {
+            let mut script = self.script();
+            script.asked += 1;
+            (script.end, script.end_gate.clone(), script.is_faulty)
+        };
+        pass(gate).await;
+        assert!(!is_faulty, "the test says so");
+        let lost = || StoreError::ConnectionLost { store: self.name.to_string(), reason: "Reset.".to_owned() };
+        end.map(|end| position_of(&self.name, end)).ok_or_else(lost)
+    }
+
     async fn close(&self) {}
+}
+
+/// Waits for a permit of a gate, where there is one, and uses it up.
+async fn pass(gate: Option<Arc<Semaphore>>) {
+    if let Some(gate) = gate {
+        gate.acquire().await.unwrap().forget();
+    }
 }
 
 #[derive(Debug)]
@@ -327,14 +489,27 @@ impl Capture for FakeCapture {
         self.script().looks += 1;
     }
 
-    async fn fill(&self, _table: &Arc<Table>) -> Result<Fill, StoreError> {
-        let (batches, position) = self.script().filled.clone();
+    async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
+        let ((batches, position), gate) = {
+            let mut script = self.script();
+            script.fills += 1;
+            (script.filled_of.get(&table.id).unwrap_or(&script.filled).clone(), script.fill_gate.clone())
+        };
+        pass(gate).await;
         let branch = Arc::new(FakeBranch { batches });
         let (look_back, ends) = (Duration::from_secs(60), Instant::now() + Duration::from_secs(60));
         Ok(Fill { branch, version: position.to_be_bytes().to_vec(), look_back, ends })
     }
 
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        match tables.first() {
+            Some(table) => self.fill(table).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
+        assert!(!self.script().is_faulty, "the test says so");
         let version = version.try_into().ok().map(u64::from_be_bytes);
         version.zip(number(&transaction.position)).is_some_and(|(version, position)| position <= version)
     }

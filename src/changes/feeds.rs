@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -232,6 +233,28 @@ impl Feeds {
         self.following_or_new(store).described.send_replace(Some(tables.into()));
     }
 
+    /// Tables of a store may be others from now on, though they look as before: its feed follows what is there behind
+    /// [`Feeds::look_again`].
+    pub fn doubt(&self, store: &StoreName) {
+        if let Some(following) = self.following(store) {
+            following.doubted.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Has the feed of a store look at its tables.
+    pub fn look_again(&self, store: &StoreName) {
+        if let Some(following) = self.following(store) {
+            following.described.send_modify(|_as_they_are| ());
+        }
+    }
+
+    /// Whether the feed of a store follows what was there at the last [`Feeds::doubt`].
+    pub fn has_looked(&self, store: &StoreName) -> bool {
+        let is_done =
+            |following: &Arc<Following>| following.looked.load(Ordering::Acquire) >= following.doubted.load(Ordering::Acquire);
+        self.following(store).as_ref().is_none_or(is_done)
+    }
+
     /// The events of a store that is or was followed.
     pub fn hub(&self, store: &StoreName) -> Option<Arc<Hub>> {
         self.following(store)?.hub.get().cloned()
@@ -241,6 +264,11 @@ impl Feeds {
     pub fn hubs(&self) -> Vec<(StoreName, Arc<Hub>)> {
         let followings = self.followings();
         followings.iter().filter_map(|(store, following)| Some((store.clone(), following.hub.get()?.clone()))).collect()
+    }
+
+    /// Whether any store is followed, or was.
+    pub fn are_any(&self) -> bool {
+        !self.followings().is_empty()
     }
 
     /// How every feed stands, in name order.
@@ -328,7 +356,21 @@ impl Feeds {
         let began = Instant::now();
         let fill = capture.fill(table).await?;
         let look_back = fill.look_back.max(LOOK_BACK).saturating_add(began.elapsed());
+        if fill.look_back > LOOK_BACK && !hub.reaches(look_back) {
+            // What was told before all of that may have come to be seen just now.
+            let message = format!(
+                "the log of changes of store \"{store}\" does not reach back {} s, in which transactions waited for other servers",
+                look_back.as_secs()
+            );
+            fill.branch.rollback().await.ok();
+            return Err(StoreError::remote(store.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        }
         Ok((fill, hub.since(look_back), capture))
+    }
+
+    /// What is followed of a store; `None` where it has no feed.
+    pub fn follow(&self, store: &StoreName) -> Option<Follow> {
+        self.following(store)?.entry()?.follow
     }
 
     /// Begins the feed of a store again, whatever kept it from that.
@@ -350,6 +392,15 @@ impl Feeds {
     /// One more of "listen" or "subscribe"; `None`: there are as many subscriptions as there may be.
     pub fn subscriptions(&self, kind: &'static str) -> Option<Present> {
         self.tally.enter(kind, self.settings.subscriptions)
+    }
+
+    /// Whether the feed of a store has begun over this connector, so that it has told what became of the history before.
+    pub fn runs_over(&self, store: &StoreName, connector: &Arc<dyn Connector>) -> bool {
+        self.following(store).is_some_and(|following| {
+            let wanted = following.wanted.borrow();
+            let is_same = |entry: &FeedEntry| Arc::ptr_eq(&entry.connector, connector);
+            following.begun.load(Ordering::Acquire) == wanted.turn && wanted.entry.as_ref().is_some_and(is_same)
+        })
     }
 
     /// How a feed stands.

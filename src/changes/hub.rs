@@ -259,7 +259,7 @@ impl Hub {
     }
 
     /// Before everything that was received so long ago or later, or before all that is retained.
-    pub(super) fn since(self: &Arc<Self>, look_back: Duration) -> Cursor {
+    pub fn since(self: &Arc<Self>, look_back: Duration) -> Cursor {
         let in_ring = {
             let ring = self.ring();
             let behind = ring.kept.partition_point(|kept| kept.at.elapsed() > look_back);
@@ -268,6 +268,11 @@ impl Hub {
             older.map(|older| older.first + u64::try_from(older.group.transactions.len()).unwrap_or(0))
         };
         self.cursor(in_ring.unwrap_or_else(|| self.log.since(look_back)))
+    }
+
+    /// Whether everything is retained that was received so long ago or later.
+    pub fn reaches(&self, look_back: Duration) -> bool {
+        self.log.reaches(look_back)
     }
 
     /// The place before everything that is retained, from which [`Hub::at`] gives all of it; `None` where nothing is.
@@ -336,6 +341,11 @@ impl Cursor {
     /// The store.
     pub fn store(&self) -> &StoreName {
         &self.hub.store
+    }
+
+    /// The last transaction of which all was given, or that stands before the place where it began.
+    pub fn passed(&self) -> u64 {
+        self.seq.saturating_sub(1)
     }
 
     /// The next transaction, or piece of one, waited for. Cancel-safe: what is not given is given the next time.
@@ -637,8 +647,10 @@ mod tests {
         let mut cursor = stage.hub.at_end();
         assert!(cursor.next().now_or_never().is_none());
         assert!(cursor.try_next().unwrap().is_none());
+        assert_eq!(cursor.passed(), 0);
         stage.publish(1);
         assert_eq!(told(&cursor.next().await.unwrap()).0, 1);
+        assert_eq!(cursor.passed(), 1);
         let applied = stage.hub.positions().borrow().clone();
         assert_eq!((applied.seq, applied.position), (1, Some(position_of(&stage.store, 1))));
         stage.hub.reach(&position_of(&stage.store, 9));

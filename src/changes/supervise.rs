@@ -19,6 +19,7 @@ mod watcher;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -475,6 +476,8 @@ impl Driver {
         }
         self.set_followed(followed, has_begun).await?;
         self.look_at_objects(course).await?;
+        // What it has found of the history before is told.
+        self.following.begun.store(self.signals.turn, Ordering::Release);
         self.status().set(State::Streaming, None, None);
         self.fill_outbox(course, followed).await
     }

@@ -1,6 +1,7 @@
 //! `tributary check`: validates a catalog directory, tries the addresses, connects to each store, plans each view and prints
 //! what it found.
 
+mod cached;
 mod changes;
 
 use std::collections::BTreeMap;
@@ -64,7 +65,9 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     tell_stores(output, &answers)?;
     tell_refused(output, &answers)?;
     tell_cautions(output, &answers).await?;
-    let unfollowed = changes::tell(output, &answers, &config.directory).await?;
+    let looked = changes::look_at_all(&answers, &config.directory).await;
+    let unfollowed =
+        changes::tell(output, &looked, &config.directory)? + cached::tell(output, &answers, &looked, &config.directory)?;
     let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
     let unmet = unmet(&answers);

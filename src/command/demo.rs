@@ -5,7 +5,7 @@
 //! place      the user's own directory, locked → password
 //! databases  rows (embedded) + season (computed) → four SQLite files   servers  the same in real servers
 //! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → commit: writes to all stores that take them
-//!            → behind: writes past the server that a client hears of → serves until it is told to stop
+//!            → behind: writes past the server that a client hears of → kept: a view that follows one → serves until it is told to stop
 //! ```
 //!
 //! **Invariants:** nothing is written outside the demo's directory and the servers' temporary ones; a second start finds the
@@ -17,6 +17,7 @@ mod catalog;
 mod commit;
 mod databases;
 mod grid;
+mod kept;
 mod own;
 mod place;
 mod rows;
@@ -128,7 +129,8 @@ async fn introduce(
     showcase::show(&server.catalog().snapshot(), output).await?;
     if let Some(address) = server.addresses().first() {
         let id = Box::pin(commit::show(*address, password, arguments.servers, note, output)).await?;
-        Box::pin(behind::show(*address, password, stores, (note, id.saturating_add(1)), output)).await?;
+        let id = Box::pin(behind::show(*address, password, stores, (note, id.saturating_add(1)), output)).await?;
+        Box::pin(kept::show(*address, password, stores, (note, id.saturating_add(1)), output)).await?;
     }
     if arguments.once {
         writeln!(output, "\nStarted without --once, the demo goes on serving and prints the psql line to connect with.")?;

@@ -88,8 +88,8 @@ impl ChangeLog {
 
 pub(super) const MODE: OptionSpec = OptionSpec {
     key: "changes.mode",
-    form: Form::Choice(&["off", "log", "outbox"]),
-    default: Some("off"),
+    form: Form::Choice(&[OFF, "log", "outbox"]),
+    default: Some(OFF),
     meaning: "How changes of the store are followed: by its own log (postgres, mysql, mongodb), or by triggers of ours that fill a table of ours (sqlite, postgres). What that leaves in the store is removed by `tributary uninstall`.",
 };
 pub(super) const TABLES: OptionSpec = OptionSpec {
@@ -100,6 +100,12 @@ pub(super) const TABLES: OptionSpec = OptionSpec {
 };
 pub(super) const EXCEPT: OptionSpec =
     OptionSpec { key: "changes.except", form: Form::Texts, default: Some(""), meaning: "Those among them that are not." };
+pub(super) const CACHED: OptionSpec = OptionSpec {
+    key: "changes.cached",
+    form: Form::Texts,
+    default: Some(""),
+    meaning: "The followed tables of which a copy is kept in memory, which is read in place of the store where it is fresh enough; named as in changes.tables. ALTER TABLE ... SET (tributary.cached = ...) says otherwise of single tables.",
+};
 pub(super) const MAX_RETAINED: OptionSpec = OptionSpec {
     key: "changes.max_retained",
     form: Form::Size,
@@ -125,16 +131,23 @@ pub(super) const SERVER_ID: OptionSpec = OptionSpec {
     meaning: "The number by which the server knows us among its replicas, on mysql; one that no other replica has is made up when absent.",
 };
 
+/// The mode in which nothing is followed.
+const OFF: &str = "off";
 const RETAINED_BYTES: (u64, u64) = (16 << 20, 1 << 40);
 const POLL_BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(60));
 
 /// Reads the keys of a store file. `kind` is the preferred word of its kind, where that is known.
 pub(super) fn follow(reader: &mut Reader<'_>, kind: Option<&str>) -> Option<Follow> {
-    let how = match reader.text(MODE.key).as_str() {
+    let mode = reader.text(MODE.key);
+    let how = match mode.as_str() {
         "log" => Some(How::Log),
         "outbox" => Some(How::Outbox),
         _ => None,
     };
+    // A mode that is none was told already.
+    if mode == OFF && reader.is_set(CACHED.key) {
+        reader.problem(CACHED.key, "", "needs changes.mode, because a copy follows the changes of its store".to_owned());
+    }
     let has_tables = reader.is_set(TABLES.key);
     let only = patterns(reader, TABLES.key);
     let only = if has_tables { only } else { TablePattern::parse("*").into_iter().collect() };
@@ -148,6 +161,11 @@ pub(super) fn follow(reader: &mut Reader<'_>, kind: Option<&str>) -> Option<Foll
         check_keys(reader, kind, how);
     }
     Some(Follow { how: how?, only, except, max_retained, poll, publication, server_id })
+}
+
+/// The tables of a store file that are to be cached.
+pub(super) fn cached(reader: &mut Reader<'_>) -> Vec<TablePattern> {
+    patterns(reader, CACHED.key)
 }
 
 fn patterns(reader: &mut Reader<'_>, key: &str) -> Vec<TablePattern> {
@@ -211,7 +229,7 @@ mod tests {
     use super::*;
     use crate::config::secret::CatalogSecrets;
 
-    const STORE: &[OptionSpec] = &[MODE, TABLES, EXCEPT, MAX_RETAINED, POLL, PUBLICATION, SERVER_ID];
+    const STORE: &[OptionSpec] = &[MODE, TABLES, EXCEPT, CACHED, MAX_RETAINED, POLL, PUBLICATION, SERVER_ID];
     const SERVER: &[OptionSpec] = &[LOG, LOG_SIZE, LOG_AGE, MEMORY, TRANSACTION, SUBSCRIPTIONS];
 
     fn read_store(kind: &str, text: &str) -> (Option<Follow>, Vec<String>) {
@@ -293,6 +311,30 @@ mod tests {
         for (kind, text, expected) in rows {
             assert_eq!(read_store(kind, text).1, expected, "{kind} {text}");
         }
+    }
+
+    fn read_cached(text: &str) -> (Vec<String>, Vec<String>) {
+        let table = toml::from_str(text).unwrap();
+        let secrets = CatalogSecrets::new(std::path::Path::new("/nowhere"));
+        let mut reader = Reader::new("s", &table, STORE, &secrets);
+        let _ = follow(&mut reader, Some("postgres"));
+        let cached = cached(&mut reader).iter().map(ToString::to_string).collect();
+        (cached, reader.finish().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn tables_are_cached_that_are_named_and_followed() {
+        let none = Vec::<String>::new;
+        assert_eq!(read_cached("changes.mode = \"log\""), (none(), none()));
+        let text = "[changes]\nmode = \"log\"\ncached = [\"orders\", \"public.*\"]";
+        assert_eq!(read_cached(text), (vec!["orders".to_owned(), "public.*".to_owned()], none()));
+        let needs = "s.changes.cached: needs changes.mode, because a copy follows the changes of its store";
+        assert_eq!(read_cached("changes.cached = [\"orders\"]").1, [needs]);
+        assert_eq!(read_cached("changes.mode = \"off\"\nchanges.cached = []").1, [needs]);
+        let rule = "s.changes.cached: \"a*b\" is not the name of a table, which may end with * and has no other";
+        assert_eq!(read_cached("changes.mode = \"log\"\nchanges.cached = [\"a*b\"]").1, [rule]);
+        // One mistake is told once.
+        assert_eq!(read_cached("changes.mode = \"on\"\nchanges.cached = [\"orders\"]").1.len(), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! settings  tributary.toml: addresses, TLS, roles, limits, logs
 //! store     stores/<name>.toml: the keys all kinds share; the rest goes to the kind's own parser
 //! changes   which changes of stores are followed, and how much is kept of them
+//! cache     how much memory copies of tables take, and how long reads wait for them
 //! namespace whether two namespaces claim one SQL schema
 //! name      what may be a name
 //! secret    ${NAME} and { file = "…" }
@@ -23,6 +24,7 @@ pub mod namespace;
 pub mod settings;
 pub mod state;
 
+mod cache;
 mod changes;
 mod load;
 mod name;
@@ -34,6 +36,7 @@ mod target;
 
 use std::path::PathBuf;
 
+pub use cache::CopyBounds;
 pub use changes::ChangeLog;
 pub use load::{load, one_store, others_of};
 pub use settings::{Limits, Settings, Tls};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cache::{self, CopyBounds};
 use super::changes::{self, ChangeLog};
 use super::name;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub lock_wait: Option<Duration>,
     /// How much of what changes in the stores is kept.
     pub changes: ChangeLog,
+    /// Bounds of copies of tables.
+    pub cache: CopyBounds,
 }
 
 /// The server's side of TLS.
@@ -125,7 +128,7 @@ impl Settings {
             ("audit.keep", self.audit.keep != next.audit.keep),
         ];
         let differing = keys.into_iter().filter_map(|(key, differs)| differs.then_some(key));
-        differing.chain(self.changes.differing(&next.changes)).collect()
+        differing.chain(self.changes.differing(&next.changes)).chain(self.cache.differing(&next.cache)).collect()
     }
 }
 
@@ -264,6 +267,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     changes::LOG_AGE,
     changes::MEMORY,
     changes::TRANSACTION,
+    cache::MEMORY,
+    cache::WAIT,
+    cache::LOOK,
+    cache::AUDIT,
+    cache::AUDIT_ROWS,
+    cache::RESULTS,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,
@@ -354,9 +363,23 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     }
     let (audit, commit_log) = (audit(&mut reader, secrets), commit_log(&mut reader));
     let lock_wait = unless_zero(reader.duration("commit.lock_wait"));
-    let changes = changes::log(&mut reader);
-    let settings =
-        Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log, lock_wait, changes };
+    let (changes, cache) = (changes::log(&mut reader), cache::bounds(&mut reader));
+    let settings = Settings {
+        listen,
+        database,
+        http,
+        http_token,
+        tls,
+        trust,
+        roles,
+        limits,
+        log,
+        audit,
+        commit_log,
+        lock_wait,
+        changes,
+        cache,
+    };
     let mut problems = reader.finish();
     problems.extend(role_problems);
     (settings, problems)

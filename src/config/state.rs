@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use crate::error::{Diagnose, sqlstate};
 const FORMAT: u32 = 1;
 /// The file that is locked while a process uses the directory.
 const LOCK: &str = "lock";
+/// How long it is waited for one that is held.
+const HELD: Duration = Duration::from_secs(1);
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error)]
@@ -216,10 +219,15 @@ fn lock(directory: &Path) -> Result<File, StateError> {
     let path = directory.join(LOCK);
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StateError::InUse { directory: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // Who has just ended may have begun a program a moment before, which has the lock until it runs.
+            Err(TryLockError::WouldBlock) if since.elapsed() < HELD => std::thread::sleep(HELD / 20),
+            Err(TryLockError::WouldBlock) => return Err(StateError::InUse { directory: directory.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
     }
 }
 

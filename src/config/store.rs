@@ -68,6 +68,7 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
     changes::MODE,
     changes::TABLES,
     changes::EXCEPT,
+    changes::CACHED,
     changes::MAX_RETAINED,
     changes::POLL,
     changes::PUBLICATION,
@@ -124,7 +125,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     }
     let own_tables = own_tables(&mut reader);
     let word = kind.ok().and_then(|kind| kind.words().first().copied());
-    let follow = changes::follow(&mut reader, word);
+    let (follow, cached) = (changes::follow(&mut reader, word), changes::cached(&mut reader));
     let mut problems = reader.finish();
     let known = kind.ok();
     let has_literal_secret = known.is_some_and(|kind| has_literal_secret(&own, kind.options()));
@@ -139,7 +140,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     match connector {
         Ok(connector) if problems.is_empty() => {
             let tls = known.and_then(|kind| transport(&own, kind.options()));
-            let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables, follow };
+            let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables, follow, cached };
             let enabled = StoreConfig { name: store, entry, tls, fingerprint: Fingerprint::of(table) };
             Ok(StoreFile { outcome: Outcome::Enabled(Box::new(enabled)), has_literal_secret })
         }
@@ -374,6 +375,7 @@ mod tests {
                 panic!("it is enabled")
             };
             assert_eq!(read.entry.follow.unwrap().only[0].to_string(), "a");
+            assert!(read.entry.cached.is_empty());
         }
         let wrong = format!("{store}changes.mode = \"log\"\nchanges.poll = \"1s\"");
         assert_eq!(problems("crm", &wrong), ["stores.crm.changes.poll: is for changes.mode = \"outbox\""]);

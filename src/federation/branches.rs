@@ -7,11 +7,14 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::copy::{Offers, Pinned, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
+use super::materialized::{Choices, Materialized, Told, ViewRows};
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::catalog::{Reach, Snapshot};
+use crate::cache::{Caches, CopiesRead, Reading, TableVersion, Wants};
+use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
 use crate::stores::schema::TableId;
@@ -32,6 +35,12 @@ pub struct Branches {
     writers: Option<Arc<Writers>>,
     /// Tables whose rows are held as they are read.
     held: Arc<[Held]>,
+    /// What the statement may read from copies.
+    offers: Arc<Offers>,
+    /// Through what stores are read whose state was opened before the statement, which is given up with the statement.
+    shown: Arc<BTreeMap<StoreName, Arc<dyn Branch>>>,
+    /// What it reads materialized views from.
+    views: Arc<Choices>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -85,7 +94,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held: Arc::default(), watch }
+        let (held, offers, shown, views) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -95,7 +105,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, watch }
+        let (offers, shown, views) = (Arc::new(self.offers.anew()), Arc::clone(&self.shown), Arc::new(self.views.anew()));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, shown, views, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -104,7 +115,14 @@ impl Branches {
     pub fn again(&self) -> Self {
         let shared = self.sharing();
         let slots = if self.kind == BranchKind::Statement { Arc::default() } else { Arc::clone(&shared.slots) };
-        Self { slots, held: Arc::clone(&self.held), ..shared }
+        Self { slots, held: Arc::clone(&self.held), offers: Arc::new(self.offers.again()), ..shared }
+    }
+
+    /// A second handle for a statement that is planned and not run: nothing is decided of what it would read from copies, and of views
+    /// it is shown the rows that are there.
+    #[must_use]
+    pub fn only_planned(&self) -> Self {
+        Self { offers: Arc::new(self.offers.only_planned()), views: Arc::new(self.views.only_planned()), ..self.sharing() }
     }
 
     /// The same, which reads what `writers` have written to through them.
@@ -125,6 +143,128 @@ impl Branches {
         let held =
             |locked: &Locked| Held { store: locked.store.clone(), table: locked.table.id.clone(), hold: Hold::Locked(locked.lock) };
         Self { held: tables.iter().map(held).collect(), ..self }
+    }
+
+    /// The same for a statement that may read copies, under what its session asks of them.
+    #[must_use]
+    pub fn with_copies(self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
+        Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
+    }
+
+    /// The same for a statement of a block that may write later on what it reads from copies.
+    #[must_use]
+    pub fn noting(self, noted: Arc<CopiesRead>) -> Self {
+        Self { offers: Arc::new(self.offers.noting(noted)), ..self }
+    }
+
+    /// The same for a statement that reads these stores in states that are open already.
+    #[must_use]
+    pub fn showing(self, shown: BTreeMap<StoreName, Arc<dyn Branch>>) -> Self {
+        Self { shown: Arc::new(shown), ..self }
+    }
+
+    /// The same for a statement that reads copies in these sets, as far as they have its tables.
+    #[must_use]
+    pub fn with_pinned(self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        Self { offers: Arc::new(self.offers.of_pinned(readings)), ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_offers(self, offers: Offers) -> Self {
+        Self { offers: Arc::new(offers), ..self }
+    }
+
+    /// The same for a statement that may read the rows of materialized views, under what its session asks of them.
+    #[must_use]
+    pub fn with_views(self, views: Arc<dyn Materialized>, wants: Arc<Wants>) -> Self {
+        Self { views: Arc::new(Choices::of(views, wants)), ..self }
+    }
+
+    /// Whether the rows of materialized views may be read by a statement that may read these stores: not where the block has written to one
+    /// of them, nor wherever copies are not read either.
+    pub(super) fn may_read_views<'s>(&self, mut stores: impl Iterator<Item = &'s StoreName>) -> bool {
+        let is_open = self.kind == BranchKind::Statement && self.held.is_empty() && !self.offers.are_refused();
+        is_open && !stores.any(|store| self.writes_to(store))
+    }
+
+    /// What materialized views are read from.
+    pub(super) fn views(&self) -> &Choices {
+        &self.views
+    }
+
+    /// The rows that a materialized view is read from, by its object id; `None` where its query is run.
+    pub(super) fn view_rows(&self, view: u32) -> Option<ViewRows> {
+        self.views.rows(view)
+    }
+
+    /// The tables that are read in their stores though they have copies, and why, for `EXPLAIN`.
+    pub(super) fn passed_copies(&self) -> Vec<(StoreName, TableId, &'static str)> {
+        self.offers.passed()
+    }
+
+    /// What the materialized views of the statement are read from, for `EXPLAIN`.
+    pub(super) fn told_views(&self) -> Vec<Told> {
+        self.views.told()
+    }
+
+    /// Has the statement read its stores and no copy: one that writes must not write what it has read of the past.
+    pub(super) fn read_stores_only(&self) {
+        self.offers.refuse();
+    }
+
+    /// Whether tables of a store may be read from copies: neither where a block keeps one state of its stores, nor by who locks rows, nor
+    /// where the block has written.
+    fn may_copy(&self, store: &StoreName) -> bool {
+        self.kind == BranchKind::Statement && self.held.is_empty() && self.offers.are_open() && !self.writes_to(store)
+    }
+
+    /// Whether a table is read from a copy, as far as that is known now. The same for the whole statement.
+    pub(super) fn is_copied(&self, store: &StoreName, table: &Table) -> bool {
+        self.may_copy(store) && self.offers.offered(store, table)
+    }
+
+    /// From what the tables of a store are read that are kept as copies; settled by the first caller for the whole statement.
+    pub(super) async fn copies_of(&self, store: &StoreName) -> Settled {
+        self.offers.settle(store, self.may_copy(store)).await
+    }
+
+    /// Settles this for all stores of the relations before they are planned: what is going to be read in a store is then planned as ever.
+    pub(super) async fn settle_copies(&self, relations: &BTreeMap<u32, Arc<Relation>>) {
+        if !self.offers.are_open() {
+            return;
+        }
+        let mut stored: BTreeMap<&StoreName, Vec<&Arc<Table>>> = BTreeMap::new();
+        for relation in relations.values() {
+            if let RelationBody::Stored { store, table } = &relation.body {
+                stored.entry(store).or_default().push(table);
+            }
+        }
+        join_all(stored.iter().map(|(store, tables)| self.offers.settle_together(store, tables, self.may_copy(store)))).await;
+    }
+
+    /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).
+    pub fn read_directly(&self) -> Vec<StoreName> {
+        self.offers.direct()
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(super) fn note_copy(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        self.offers.note(store, table, version);
+    }
+
+    /// Takes note that a table which was offered as a copy is read in its store.
+    pub(super) fn fell_through(&self, store: &StoreName, table: &TableId) {
+        self.offers.fell_through(store, table);
+    }
+
+    /// Takes note that a table is read from its copy.
+    pub(super) fn reads_copy(&self, store: &StoreName, table: &TableId, pinned: &dyn Pinned) {
+        self.offers.used(store, table, pinned);
+    }
+
+    /// Takes note of a store that is read past its branch.
+    pub(super) fn reads_directly(&self, store: &StoreName) {
+        self.offers.read_directly(store);
     }
 
     /// Why what a scan reads is held; `None` when it is not.
@@ -177,8 +317,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let (held, watch) = (Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, watch }
+        let (held, offers, shown, views, watch) = (Arc::default(), Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -220,8 +360,12 @@ impl Branches {
     /// What opening failed with; the next caller tries again. 40001 where the branch has gone to a write that the caller does not see.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
         self.check_retired(store)?;
+        self.offers.read_directly(store);
         if let Some(writer) = self.writer(store) {
             return Ok(writer);
+        }
+        if let Some(shown) = self.shown.get(store) {
+            return Ok(Arc::clone(shown));
         }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,9 +478,10 @@ fn gone(store: &StoreName) -> StoreError {
     }
 }
 
-/// A table whose rows are held joins no part of a plan: only a scan of it can keep others from its rows.
+/// A table whose rows are held joins no part of a plan: only a scan of it can keep others from its rows. Nor does one that is read from a
+/// copy.
 impl Copies for Branches {
     fn offered(&self, store: &StoreName, table: &Table) -> bool {
-        self.locks_table(store, &table.id)
+        self.locks_table(store, &table.id) || self.is_copied(store, table)
     }
 }

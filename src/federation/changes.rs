@@ -21,6 +21,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream;
 
+use super::branches::Branches;
 use super::pushdown::to_predicate;
 use crate::catalog::Snapshot;
 use crate::catalog::snapshot::SessionFacts;
@@ -260,8 +261,12 @@ impl PartitionStream for Partition {
         &self.schema
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let Source { store, hub, names } = self.source.clone();
+        // Who is told of a change and looks for the row must find it as it is told.
+        if let Some(branches) = context.session_config().get_extension::<Branches>() {
+            branches.reads_directly(&store);
+        }
         let last = hub.last();
         let cursor = match self.start {
             Start::Beginning => Ok(hub.at_start()),

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_r
 use super::ast;
 use super::changes;
 use super::engine;
+use super::materialized::MaterializedTable;
 use super::placement::Level;
 use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
@@ -193,6 +194,10 @@ impl<'a> PlanContext<'a> {
             }
         };
         self.used.borrow_mut().extend(inner.used());
+        if kept.is_some_and(|kept| kept.materialized.is_some()) && self.facts.views.are_served() {
+            let table = MaterializedTable::new(relation, plan, self.state).map_err(broken)?;
+            return Ok(provider_as_source(Arc::new(table)));
+        }
         Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))))
     }
 }

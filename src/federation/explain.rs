@@ -1,6 +1,8 @@
 //! `EXPLAIN`: the physical plan as text or as a tree in JSON, what each store is asked, and where scans of one store do not share
 //! a snapshot.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
@@ -8,14 +10,19 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 
 use super::ast::HIDDEN;
 use super::branches::Branches;
+use super::copy::{CopyExec, Served};
+use super::materialized::{Chosen, Told};
 use super::pauses::PACED;
 use super::placement::Residual;
 use super::plan::Bound;
-use super::scan::{Asked, asked, count_scans};
+use super::scan::{Asked, asked};
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::StoreName;
 
 /// What `EXPLAIN` says of a statement that is not planned.
 const FAST_PATH: &str = "Fast path: the statement goes to its store without being planned";
+/// The same of one whose table is kept here as a copy.
+const FAST_PATH_OF_COPY: &str = "Fast path: the statement is answered from a copy, or goes to its store, without being planned";
 
 /// The lines of `EXPLAIN`; with `analyzed` the plan has run and shows its metrics.
 ///
@@ -34,8 +41,10 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
 
 /// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`; those
 /// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips`, `Remote Time` in
-/// milliseconds, and `Ranges` of a table that was read side by side. `Not Asked` lists what no store was asked for, with the refused
-/// expression and the rule, `Checked Again` the conditions of which a store evaluates only about what is meant.
+/// milliseconds, and `Ranges` of a table that was read side by side; those that may read a copy `Table`, `Copy`, and after a run `Source`,
+/// `Age` in milliseconds and `Position`, or `Reason`. `Not Asked` lists what no store was asked for, with the refused
+/// expression and the rule, `Checked Again` the conditions of which a store evaluates only about what is meant, `Views` the materialized
+/// views with how they are `Maintained` and what they are read from: `Source`, `Age` in milliseconds and `Position`, or `Reason`.
 ///
 /// # Errors
 /// As [`lines`].
@@ -43,7 +52,8 @@ pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Re
     let notes = notes(bound, branches).await?;
     let mut whole = serde_json::json!({ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes });
     let (checked, refused) = residuals(bound);
-    for (name, found) in [("Not Asked", refused), ("Checked Again", checked)] {
+    let views: Vec<serde_json::Value> = branches.told_views().iter().map(shown_view).collect();
+    for (name, found) in [("Not Asked", refused), ("Checked Again", checked), ("Views", views)] {
         if let (Some(fields), false) = (whole.as_object_mut(), found.is_empty()) {
             fields.insert(name.to_owned(), found.into());
         }
@@ -69,6 +79,9 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
         if let Some(asked) = Asked::of(plan) {
             fields.extend(remote(&asked, analyzed));
         }
+        if let Some(copy) = (plan as &dyn Any).downcast_ref::<CopyExec>() {
+            fields.extend(copied(copy));
+        }
         let below: Vec<serde_json::Value> = plan.children().into_iter().map(|child| node(child.as_ref(), analyzed)).collect();
         if !below.is_empty() {
             fields.insert("Plans".to_owned(), below.into());
@@ -88,6 +101,70 @@ fn remote(asked: &Asked, analyzed: bool) -> Vec<(String, serde_json::Value)> {
     shown.extend(counted("ranges_read").map(|ranges| ("Ranges".to_owned(), ranges.into())));
     shown.extend(counted("remote_time").map(|nanos| ("Remote Time".to_owned(), (nanos as f64 / 1e6).into())));
     shown
+}
+
+/// What a node that reads a copy shows besides.
+fn copied(copy: &CopyExec) -> Vec<(String, serde_json::Value)> {
+    let mut shown = vec![("Table".to_owned(), copy.named().into())];
+    match copy.served() {
+        None => shown.push(("Copy".to_owned(), "offered".into())),
+        Some(Served::Store(reason)) => {
+            shown.extend([("Source".to_owned(), "store".into()), ("Reason".to_owned(), reason.into())]);
+        }
+        Some(Served::Copy { age, position }) => {
+            shown.push(("Source".to_owned(), "copy".into()));
+            shown.extend(age.map(|age| ("Age".to_owned(), (age.as_secs_f64() * 1e3).into())));
+            shown.extend(position.map(|position| ("Position".to_owned(), position.into())));
+        }
+    }
+    shown
+}
+
+/// A materialized view that the statement reads.
+fn shown_view(told: &Told) -> serde_json::Value {
+    let mut shown = serde_json::json!({ "View": told.view, "Maintained": told.maintained });
+    let Some(fields) = shown.as_object_mut() else { return shown };
+    match &told.chosen {
+        Chosen::Rows(rows) => {
+            fields.insert("Source".to_owned(), "rows".into());
+            fields.extend(rows.age.map(|age| ("Age".to_owned(), (age.as_secs_f64() * 1e3).into())));
+            fields.extend(rows.position.as_deref().map(|position| ("Position".to_owned(), position.into())));
+        }
+        Chosen::Query(reason) => {
+            fields.insert("Source".to_owned(), "query".into());
+            fields.insert("Reason".to_owned(), (*reason).into());
+        }
+        // It has ended the statement.
+        Chosen::Refused(_) => {}
+    }
+    shown
+}
+
+/// The same as lines.
+fn view_lines(told: &Told) -> Vec<String> {
+    let view = &told.view;
+    let source = match &told.chosen {
+        Chosen::Rows(rows) => {
+            let age = rows
+                .age
+                .map_or_else(|| "of unknown age".to_owned(), |age| format!("at most {} ms old", age.as_micros().div_ceil(1000)));
+            let position = rows.position.as_ref().map(|position| format!(", position {position}")).unwrap_or_default();
+            Some(format!("Source: rows of the view, {age}{position} ({view})"))
+        }
+        Chosen::Query(reason) => Some(format!("Source: query of the view, {reason} ({view})")),
+        Chosen::Refused(_) => None,
+    };
+    let maintained = told.maintained.as_ref().map(|how| format!("Maintained: {how} ({view})"));
+    maintained.into_iter().chain(source).collect()
+}
+
+/// The nodes of a plan that may read copies.
+fn copies(plan: &dyn ExecutionPlan) -> Vec<CopyExec> {
+    let mut found: Vec<CopyExec> = (plan as &dyn Any).downcast_ref::<CopyExec>().cloned().into_iter().collect();
+    for child in plan.children() {
+        found.extend(copies(child.as_ref()));
+    }
+    found
 }
 
 /// Conditions that are checked again here, and what stays with the engine though its input is a store's; and why.
@@ -112,12 +189,20 @@ fn residuals(bound: &Bound) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) 
 /// What each store is asked, and where scans of one store do not share a snapshot.
 async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, Diagnosis> {
     let mut lines = Vec::new();
+    let copies = copies(bound.physical.as_ref());
     if bound.is_fast {
-        lines.push(FAST_PATH.to_owned());
+        lines.push(if copies.is_empty() { FAST_PATH } else { FAST_PATH_OF_COPY }.to_owned());
     }
-    for asked in asked(&bound.physical) {
-        lines.push(format!("Asked of {}: {}", asked.store, asked.described));
-    }
+    lines.extend(copies.iter().map(|copy| match copy.served() {
+        None => format!("Copy: offered ({})", copy.named()),
+        Some(served) => format!("Source: {served} ({})", copy.named()),
+    }));
+    let passed = branches.passed_copies().into_iter();
+    lines.extend(passed.map(|(store, table, reason)| format!("Source: {} ({store}.{})", Served::Store(reason), table.name)));
+    lines.extend(branches.told_views().iter().flat_map(view_lines));
+    // What a store would be asked in the place of a copy that serves is nothing it is asked.
+    let asked: Vec<Asked> = asked(&bound.physical).into_iter().filter(|asked| !asked.is_spared).collect();
+    lines.extend(asked.iter().map(|asked| format!("Asked of {}: {}", asked.store, asked.described)));
     for residual in &bound.residuals {
         let refusal = without_hidden(&residual.refusal.to_string());
         lines.push(match &residual.checked {
@@ -125,11 +210,13 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
             None => format!("Not asked of {}: {} ({refusal})", residual.store, residual.operation),
         });
     }
-    for (store, count) in count_scans(&bound.physical) {
+    let mut counts: BTreeMap<&StoreName, usize> = BTreeMap::new();
+    asked.iter().for_each(|asked| *counts.entry(&asked.store).or_default() += 1);
+    for (store, count) in counts {
         if count < 2 {
             continue;
         }
-        let branch = branches.get(&store).await.map_err(|error| Diagnosis::of(&error))?;
+        let branch = branches.get(store).await.map_err(|error| Diagnosis::of(&error))?;
         match branch.shared_snapshot() {
             Ok(()) => lines.push(format!("Snapshot: the {count} scans of {store} see one state")),
             Err(reason) => lines.push(format!("Snapshot: the {count} scans of {store} may see different states ({reason})")),
@@ -252,6 +339,24 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(without_keys(text), expected);
         }
+    }
+
+    #[test]
+    fn a_view_says_how_it_is_kept_and_why_its_query_is_run() {
+        let told = |maintained: Option<&str>, chosen| Told {
+            view: "public.totals".to_owned(),
+            maintained: maintained.map(str::to_owned),
+            chosen,
+        };
+        let query = told(Some("whole: it has ORDER BY"), Chosen::Query("it is not kept yet"));
+        let expected =
+            ["Maintained: whole: it has ORDER BY (public.totals)", "Source: query of the view, it is not kept yet (public.totals)"];
+        assert_eq!(view_lines(&query), expected);
+        let shown = shown_view(&query);
+        assert_eq!((&shown["Source"], &shown["Reason"]), (&"query".into(), &"it is not kept yet".into()));
+        let unknown = told(None, Chosen::Query("the statement reads its stores"));
+        assert_eq!(view_lines(&unknown), ["Source: query of the view, the statement reads its stores (public.totals)"]);
+        assert!(shown_view(&unknown)["Maintained"].is_null());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::Result;
 
 /// The schema with plain list items.
-pub(super) fn plain_items(schema: &SchemaRef) -> SchemaRef {
+pub fn plain_items(schema: &SchemaRef) -> SchemaRef {
     if schema.fields().iter().all(|field| plain_item(field).is_none()) {
         return Arc::clone(schema);
     }
@@ -40,7 +40,7 @@ fn plain_item(field: &Field) -> Option<FieldRef> {
 ///
 /// # Errors
 /// When the batch is not of that schema.
-pub(super) fn refit(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub fn refit(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref().fields() == schema.fields() {
         return Ok(batch);
     }

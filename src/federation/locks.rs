@@ -212,6 +212,7 @@ impl Finding<'_> {
     fn relation(&mut self, relation: Arc<Relation>, level: &Level<'_, '_>, lock: RowLock) -> Result<(), Diagnosis> {
         let (store, table) = match &relation.body {
             RelationBody::Stored { store, table } => (store.clone(), Arc::clone(table)),
+            RelationBody::View { .. } if relation.body.materialized().is_some() => return Err(unlocked(&relation.name)),
             RelationBody::View { sql, .. } => {
                 if level.depth >= VIEW_DEPTH_MAX {
                     let message = format!("view \"{}.{}\" stands on too many views", relation.schema, relation.name);
@@ -229,8 +230,7 @@ impl Finding<'_> {
             }
         };
         if table.kind == TableKind::MaterializedView {
-            let message = format!("cannot lock rows in materialized view \"{}\"", relation.name);
-            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message));
+            return Err(unlocked(&relation.name));
         }
         match self.found.iter_mut().find(|known| known.relation.oid == relation.oid) {
             Some(known) => known.lock = known.lock.and(lock),
@@ -238,6 +238,11 @@ impl Finding<'_> {
         }
         Ok(())
     }
+}
+
+fn unlocked(view: &str) -> Diagnosis {
+    let message = format!("cannot lock rows in materialized view \"{view}\"");
+    Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message)
 }
 
 /// Why a thing in FROM has no rows that could be locked.

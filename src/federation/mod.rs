@@ -3,7 +3,8 @@
 //! ```text
 //! parsed query → ast (Postgres spelling, names, literals) → plan (names from the snapshot, types, optimiser)
 //!              → placement (which parts a store runs whole) → provider (which filters each store takes)
-//!              → scan (a lazy node per table) → DataFusion joins the rest
+//!              → scan (a lazy node per table), or copy (of one that is kept here), or materialized (the rows of a view)
+//!              → DataFusion joins the rest
 //! ```
 //!
 //! What one scan of one table answers takes the way past the planner (`fast`); what is executed again and again is optimised
@@ -17,6 +18,7 @@ pub mod ast;
 pub mod branches;
 pub mod changes;
 pub mod context;
+pub mod copy;
 mod correlated;
 pub mod counts;
 pub mod define;
@@ -29,11 +31,13 @@ pub mod explain;
 pub mod fast;
 pub mod field;
 pub mod generic;
-mod items;
+pub mod items;
 pub mod joins;
+pub mod kept_query;
 mod lateral;
 mod locking;
 pub mod locks;
+pub mod materialized;
 mod ordering;
 pub mod output;
 mod parameters;
@@ -46,6 +50,7 @@ pub mod provider;
 pub mod pushdown;
 pub mod ranges;
 mod rechecks;
+pub mod results;
 pub mod scan;
 pub mod semantics;
 mod setting;

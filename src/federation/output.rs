@@ -65,7 +65,8 @@ fn origin(plan: &LogicalPlan, place: usize, used: &BTreeMap<u32, Arc<Relation>>)
                 |relation: &&Arc<Relation>| relation.name == name && schema.is_none_or(|schema| schema == relation.schema);
             let mut found = used.values().filter(matches);
             let relation = found.next().filter(|_| found.next().is_none())?;
-            matches!(relation.body, RelationBody::Stored { .. }).then_some((relation.oid, i16::try_from(ordinal + 1).ok()?))
+            let has_columns = matches!(relation.body, RelationBody::Stored { .. }) || relation.body.materialized().is_some();
+            has_columns.then_some((relation.oid, i16::try_from(ordinal + 1).ok()?))
         }
         _ => None,
     }

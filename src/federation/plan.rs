@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
@@ -32,16 +32,19 @@ use super::error::diagnose;
 use super::generic::{Execution, Reuse};
 use super::lateral;
 use super::locking;
+use super::materialized;
 use super::output::{self, OutputColumn};
 use super::parameters;
 use super::placement::Residual;
 use super::plans::Key;
 use super::rechecks;
+use super::results::Reads;
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::unread;
+use crate::cache::results::Rejected;
 use crate::catalog::{Relation, RelationBody, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
@@ -62,6 +65,8 @@ pub struct Planned {
     pub relations: BTreeMap<u32, Arc<Relation>>,
     /// What its executions have shown.
     reuse: Arc<Reuse>,
+    /// The tables that it reads, once somebody has asked, or why its result is not kept.
+    reads: Arc<OnceLock<Result<Arc<Reads>, Rejected>>>,
 }
 
 impl Planned {
@@ -72,12 +77,17 @@ impl Planned {
 
     /// The same query by another plan of the same outputs, of which nothing is known yet.
     pub(super) fn with_logical(&self, logical: LogicalPlan) -> Self {
-        Self { logical, reuse: Arc::default(), ..self.clone() }
+        Self { logical, reuse: Arc::default(), reads: Arc::default(), ..self.clone() }
     }
 
     /// Whether it holds rows of the system that may be others by now.
     pub fn is_of_a_moment(&self) -> bool {
         self.relations.values().any(|relation| matches!(&relation.body, RelationBody::Rows(rows) if rows.is_live()))
+    }
+
+    /// The tables that it reads, for [`super::results`].
+    pub(super) fn reads(&self) -> &OnceLock<Result<Arc<Reads>, Rejected>> {
+        &self.reads
     }
 
     /// What its executions have shown, also those of other sessions.
@@ -147,7 +157,7 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         }
         None => (logical, columns),
     };
-    Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
+    Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default(), reads: Arc::default() })
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
@@ -185,6 +195,9 @@ pub async fn bind_aside(
     values: &[ScalarValue],
     branches: &Arc<Branches>,
 ) -> Result<Bound, Diagnosis> {
+    // May wait for a view or a copy, which nobody who plans must wait for.
+    let read = materialized::settle(planned, branches).await?;
+    branches.settle_copies(&read).await;
     let place = engine.planner().await;
     let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
     let (values, branches) = (values.to_vec(), Arc::clone(branches));

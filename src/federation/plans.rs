@@ -18,6 +18,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 
+use super::materialized::MaterializedTable;
 use super::plan::{Planned, Setting};
 use crate::catalog::{RelationBody, SearchPath, system};
 
@@ -56,7 +57,7 @@ impl Key {
     }
 
     /// A number that equal keys share.
-    fn digest(&self) -> u64 {
+    pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.query.hash(&mut hasher);
         (&self.given, &self.affecting, &self.role, self.version).hash(&mut hasher);
@@ -175,10 +176,9 @@ pub(super) fn is_shareable(planned: &Planned) -> bool {
 fn calls_system(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && scan.source.get_logical_plan().is_some_and(|inner| calls_system(&inner))
-        {
-            found = true;
+        if let LogicalPlan::TableScan(scan) = node {
+            found |= scan.source.get_logical_plan().is_some_and(|inner| calls_system(&inner));
+            found |= MaterializedTable::of(scan).is_some_and(|view| calls_system(view.query()));
         }
         node.apply_expressions(|expr| {
             expr.apply(|part| {

@@ -11,6 +11,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::branches::Branches;
+use super::copy::CopyExec;
 use super::items::plain_items;
 use super::placement::Level;
 use super::pushdown::{Budget, to_predicate};
@@ -139,7 +141,7 @@ impl TableProvider for StoredTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -151,6 +153,14 @@ impl TableProvider for StoredTable {
             return Err(StoreError::Unreachable { store: self.store.to_string(), reason }.into());
         };
         let described = connector.describe_with_values(&self.table, &scan);
-        Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described).stopping(self.takes_filters)))
+        let node = ScanExec::new(Arc::clone(&self.table), scan, described).stopping(self.takes_filters);
+        let branches = state.config().get_extension::<Branches>();
+        if branches.is_none_or(|branches| !branches.is_copied(&self.store, &self.table)) {
+            return Ok(Arc::new(node));
+        }
+        // What the store would have been relied on for is checked beside the copy; the rest stands above anyway.
+        let exact: Vec<Expr> = filters.iter().filter(|filter| self.is_exact(filter)).cloned().collect();
+        let said = exact.iter().filter_map(|filter| to_predicate(filter, &self.table.schema)).collect();
+        Ok(Arc::new(CopyExec::new(node, &self.table, (exact, said), state.execution_props())?))
     }
 }

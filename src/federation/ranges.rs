@@ -23,6 +23,7 @@ use futures::StreamExt;
 use futures::stream::select_all;
 
 use super::branches::Branches;
+use super::copy::CopyExec;
 use super::estimate;
 use super::joins::dynamic::{address, repeated};
 use super::scan::{ScanExec, kept_open};
@@ -65,12 +66,15 @@ pub fn divide(plan: Arc<dyn ExecutionPlan>, most: usize, reading: Reading) -> Re
     }
     let whole = read_whole(&plan, reading);
     let divided = plan.transform_up(|node| {
-        let scan = (node.as_ref() as &dyn Any).downcast_ref::<ScanExec>();
-        let divided = scan.filter(|_| whole.contains(&address(&node))).and_then(|scan| scan.divided(most));
-        Ok(match divided {
-            Some(divided) => Transformed::yes(Arc::new(divided) as Arc<dyn ExecutionPlan>),
-            None => Transformed::no(node),
-        })
+        if !whole.contains(&address(&node)) {
+            return Ok(Transformed::no(node));
+        }
+        let leaf: &dyn Any = node.as_ref();
+        let scan = leaf.downcast_ref::<ScanExec>().and_then(|scan| scan.divided(most));
+        let divided = scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
+        let copy = || leaf.downcast_ref::<CopyExec>()?.divided(most).map(|copy| Arc::new(copy) as Arc<dyn ExecutionPlan>);
+        let divided = divided.or_else(copy);
+        Ok(divided.map_or(Transformed::no(node), Transformed::yes))
     })?;
     Ok(divided.data)
 }

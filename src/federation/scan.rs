@@ -22,6 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::branches::{Branches, Hold};
+use super::copy::{CopyExec, Served};
 use super::estimate;
 use super::items::{plain_items, refit};
 use super::joins::dynamic::{Received, Told};
@@ -31,7 +32,7 @@ use super::pushdown::Budget;
 use super::ranges;
 use crate::stores::connector::ScanLimits;
 use crate::stores::lock::SortKey;
-use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -110,6 +111,52 @@ impl ScanExec {
 }
 
 impl ScanExec {
+    /// What joins tell of the rows once they know, over the table's columns; `None` when no row can pass.
+    pub(super) async fn told(&self) -> Option<Vec<Predicate>> {
+        let conditions = match self.received.told(&self.schema()).await {
+            Told::Nothing => Vec::new(),
+            Told::Never => return None,
+            Told::Rows(Predicate::And(conditions)) => conditions,
+            Told::Rows(condition) => vec![condition],
+        };
+        let output = |output: usize| self.scan.columns.get(output).copied();
+        Some(conditions.into_iter().filter_map(|condition| condition.over(&output)).collect())
+    }
+
+    /// The answer to filters from above, and the same scan with those that it takes. A scan that ends after some rows takes none: it would
+    /// then find other rows.
+    pub(super) fn receiving(
+        &self,
+        phase: FilterPushdownPhase,
+        offer: &ChildPushdownResult,
+    ) -> (FilterPushdownPropagation<Arc<dyn ExecutionPlan>>, Option<Self>) {
+        let (answer, received) = self.received.offered(phase, offer);
+        let received = received.filter(|_| self.scan.limit.is_none() && self.stops);
+        (answer, received.map(|received| Self { received, ..self.clone() }))
+    }
+
+    /// The same scan, which stops at exactly `limit` rows; `None` when the store is not asked to stop.
+    pub(super) fn stopping_at(&self, limit: Option<usize>) -> Option<Self> {
+        if !self.stops {
+            return None;
+        }
+        let wanted = limit.map(|limit| limit as u64);
+        let mut node = self.clone();
+        node.scan.limit = match (self.scan.limit, wanted) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        if let Some(limit) = node.scan.limit.filter(|_| node.scan.limit != self.scan.limit) {
+            node.described = format!("{} (stops after {limit} rows)", self.described);
+        }
+        Some(node)
+    }
+
+    /// The columns of which joins tell it keys.
+    pub(super) fn keyed_columns(&self) -> BTreeSet<String> {
+        self.received.columns()
+    }
+
     /// What the store is asked under what dynamic filters tell of the rows; `None` when none can pass.
     fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
         let mut scan = self.scan.clone();
@@ -170,16 +217,15 @@ impl ExecutionPlan for ScanExec {
         self.received.apply(f)
     }
 
-    /// A scan that ends after some rows takes no filter: it would then find other rows.
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,
         offer: ChildPushdownResult,
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let (answer, received) = self.received.offered(phase, &offer);
-        Ok(match received.filter(|_| self.scan.limit.is_none() && self.stops) {
-            Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
+        let (answer, received) = self.receiving(phase, &offer);
+        Ok(match received {
+            Some(received) => answer.with_updated_node(Arc::new(received)),
             None => answer,
         })
     }
@@ -199,19 +245,7 @@ impl ExecutionPlan for ScanExec {
     /// The optimiser removes its own limit when this succeeds, so the stream below stops at exactly `limit` rows
     /// (`federation.md` §1.6).
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        if !self.stops {
-            return None;
-        }
-        let wanted = limit.map(|limit| limit as u64);
-        let mut node = self.clone();
-        node.scan.limit = match (self.scan.limit, wanted) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        if let Some(limit) = node.scan.limit.filter(|_| node.scan.limit != self.scan.limit) {
-            node.described = format!("{} (stops after {limit} rows)", self.described);
-        }
-        Some(Arc::new(node))
+        self.stopping_at(limit).map(|node| Arc::new(node) as Arc<dyn ExecutionPlan>)
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -413,6 +447,8 @@ pub struct Asked {
     pub estimate: Option<usize>,
     /// What was counted, once it has run.
     pub metrics: Option<MetricsSet>,
+    /// Whether it is asked only where a copy does not serve instead, and has not been.
+    pub is_spared: bool,
 }
 
 impl Asked {
@@ -420,13 +456,24 @@ impl Asked {
     pub fn of(plan: &dyn ExecutionPlan) -> Option<Self> {
         let plan: &dyn Any = plan;
         if let Some(scan) = plan.downcast_ref::<ScanExec>() {
-            let (store, described) = (scan.scan.store.clone(), format!("{}{}", scan.described, scan.values));
-            let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
-            return Some(Self { store, described, estimate, metrics: scan.metrics() });
+            return Some(Self::of_scan(scan));
+        }
+        if let Some(copy) = plan.downcast_ref::<CopyExec>() {
+            return match copy.served() {
+                Some(Served::Copy { .. }) => None,
+                served => Some(Self { is_spared: served.is_none(), ..Self::of_scan(copy.scan()) }),
+            };
         }
         let fragment = plan.downcast_ref::<FragmentExec>()?;
         let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
-        Some(Self { store, described, estimate: fragment.estimate(), metrics: fragment.metrics() })
+        let (estimate, metrics) = (fragment.estimate(), fragment.metrics());
+        Some(Self { store, described, estimate, metrics, is_spared: false })
+    }
+
+    fn of_scan(scan: &ScanExec) -> Self {
+        let (store, described) = (scan.scan.store.clone(), format!("{}{}", scan.described, scan.values));
+        let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
+        Self { store, described, estimate, metrics: scan.metrics(), is_spared: false }
     }
 }
 

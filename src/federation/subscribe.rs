@@ -1,4 +1,4 @@
-//! What a subscription to a query gives: how its rows follow from the changes of the one table that it reads.
+//! What a subscription to a query gives: how its rows follow from the changes of the one table, or materialized view, that it reads.
 //!
 //! ```text
 //! query → plan → analysed → one filter and one list of outputs over the columns of the table → Delta (physical expressions)
@@ -28,6 +28,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::engine::Engine;
 use super::error::diagnose;
 use super::items::plain_items;
+use super::materialized::MaterializedTable;
 use super::output::OutputColumn;
 use super::plan::{self, Planned, Setting, analyze};
 use super::semantics::logic;
@@ -56,9 +57,9 @@ const PARTS_MAX: usize = 10_000;
 pub struct Delta {
     /// The table as it is called.
     pub relation: Arc<Relation>,
-    /// The store that owns it.
-    pub store: StoreName,
-    /// The table.
+    /// The store that owns it; `None` of a materialized view.
+    pub store: Option<StoreName>,
+    /// The table, or what a materialized view is as one.
     pub table: Arc<Table>,
     /// The columns that are given.
     pub columns: Vec<OutputColumn>,
@@ -115,7 +116,10 @@ fn plan(engine: &Engine, setting: &Setting, query: Query) -> Result<Delta, Diagn
     let analyzed = analyze(&state, planned.logical())?;
     let ordered = logic::in_order(analyzed).map_err(|error| diagnose(&error))?;
     let flat = flatten(&ordered)?;
-    let (relation, store, table) = only_table(&planned)?;
+    let (relation, store, table) = match only_view(&planned, planned.logical())? {
+        Some((relation, table)) => (relation, None, table),
+        None => only_table(&planned).map(|(relation, store, table)| (relation, Some(store), table))?,
+    };
     let input = plain_items(&nullable(&table.schema));
     let physical = |expr: &Expr| part(&state, &flat.schema, expr).map_err(|error| diagnose(&error));
     let filters = flat.filters.iter().map(physical).collect::<Result<Vec<_>, _>>()?;
@@ -149,14 +153,33 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
 
 fn refused(what: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} cannot be subscribed to"))
-        .with_hint("SUBSCRIBE takes columns and conditions over one table.")
+        .with_hint("SUBSCRIBE takes columns and conditions over one table or materialized view.")
+}
+
+/// A materialized view, and itself as a table whose changes are told.
+type ViewAsTable = (Arc<Relation>, Arc<Table>);
+
+/// The materialized view that a query reads, where it reads one and nothing else, with its columns as those of a table.
+fn only_view(planned: &Planned, plan: &LogicalPlan) -> Result<Option<ViewAsTable>, Diagnosis> {
+    let (mut scans, mut found) = (0_usize, None);
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            scans += 1;
+            found = MaterializedTable::of(scan);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.map_err(|error| diagnose(&error))?;
+    let Some(view) = found.filter(|_| scans == 1) else { return Ok(None) };
+    let Some(relation) = planned.relations.get(&view.oid()) else { return Ok(None) };
+    Ok(Some((Arc::clone(relation), Arc::new(view.as_table(relation)))))
 }
 
 /// The one table that a query reads.
 fn only_table(planned: &Planned) -> Result<(Arc<Relation>, StoreName, Arc<Table>), Diagnosis> {
     let mut all = planned.relations.values();
     let (Some(relation), None) = (all.next(), all.next()) else {
-        return Err(refused("a query over views, or over more than one table"));
+        return Err(refused("a query over views that are not materialized, or over more than one table"));
     };
     match &relation.body {
         RelationBody::Stored { store, table } => Ok((Arc::clone(relation), store.clone(), Arc::clone(table))),

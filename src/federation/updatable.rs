@@ -80,7 +80,7 @@ pub fn chain(
     snapshot: &Snapshot,
     is_aggregate: IsAggregate<'_>,
 ) -> Result<Option<Chain>, Diagnosis> {
-    if relation.body.kept().is_none() {
+    if !is_plain(relation) {
         return Ok(None);
     }
     let mut chain =
@@ -88,7 +88,7 @@ pub fn chain(
     let mut cascades = false;
     for depth in 0..=DEPTH_MAX {
         let view = Arc::clone(&chain.base);
-        let Some(kept) = view.body.kept() else { break };
+        let Some(kept) = view.body.kept().filter(|_| is_plain(&view)) else { break };
         chain.owners.push(kept.owner.clone());
         let layer = layer(&view, snapshot, is_aggregate).map_err(|detail| refused(verb, &view, &detail))?;
         if depth == DEPTH_MAX {
@@ -101,6 +101,11 @@ pub fn chain(
         return Err(refused(verb, relation, NO_COLUMNS));
     }
     Ok(Some(chain))
+}
+
+/// Whether a relation is a view of a client through which rows may be written. Those of a materialized one are its own, and nobody's to write.
+fn is_plain(relation: &Relation) -> bool {
+    relation.body.kept().is_some() && relation.body.materialized().is_none()
 }
 
 /// Whether rows can be written through a view with this query, for a check option.
@@ -383,6 +388,7 @@ mod tests {
         let mut relations: BTreeMap<String, Arc<Relation>> = BTreeMap::from([relation(1, "t", base)]);
         for (oid, (name, sql, names, check)) in (2..).zip(views) {
             let kept = KeptView {
+                materialized: None,
                 schema: "public".to_owned(),
                 name: (*name).to_owned(),
                 sql: (*sql).to_owned(),

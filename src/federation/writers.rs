@@ -336,6 +336,12 @@ impl Writers {
         open.in_order().filter(|(_, branch)| branch.has_written()).map(|(store, _)| store.clone()).collect()
     }
 
+    /// The stores of which a branch is open.
+    pub fn opened(&self) -> Vec<Arc<dyn Connector>> {
+        let open = lock(&self.open);
+        open.branches.keys().filter_map(|store| self.connectors.get(store).cloned()).collect()
+    }
+
     /// Whether something has been written to `store`, or rows of it are locked.
     pub fn holds(&self, store: &StoreName) -> bool {
         lock(&self.open).holds(store)

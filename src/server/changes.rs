@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::commits::Commits;
 use super::{Memory, STOP_GRACE, ServerError, entries};
 use crate::catalog::{Catalog, RelationBody, Snapshot, StoreEntry};
+use crate::changes::feeds::Labels;
 use crate::changes::{ChangeSettings, FeedEntry, Feeds, Hook, Moment};
 use crate::config::state::State;
 use crate::config::{ChangeLog, Config, StateError};
@@ -154,20 +155,23 @@ fn hook(points: Points) -> Hook {
 }
 
 fn feed_entries(stores: &[StoreEntry], catalog: &Arc<Catalog>) -> Vec<FeedEntry> {
-    let entry = |store: &StoreEntry| {
-        let (catalog, name) = (Arc::clone(catalog), store.connector.name().clone());
-        FeedEntry {
-            connector: Arc::clone(&store.connector),
-            follow: store.follow.clone(),
-            outbox: store.own.outbox,
-            labels: Arc::new(move |table: &TableId| label(&catalog.snapshot(), &name, table)),
-        }
+    let entry = |store: &StoreEntry| FeedEntry {
+        connector: Arc::clone(&store.connector),
+        follow: store.follow.clone(),
+        outbox: store.own.outbox,
+        labels: labels(catalog, store.connector.name()),
     };
     stores.iter().map(entry).collect()
 }
 
 fn connectors(stores: &[FeedEntry]) -> Vec<Arc<dyn Connector>> {
     stores.iter().map(|store| Arc::clone(&store.connector)).collect()
+}
+
+/// What the tables of a store are called in SQL, whenever that is asked.
+pub(super) fn labels(catalog: &Arc<Catalog>, store: &StoreName) -> Labels {
+    let (catalog, store) = (Arc::clone(catalog), store.clone());
+    Arc::new(move |table: &TableId| label(&catalog.snapshot(), &store, table))
 }
 
 /// What a table of a store is called in SQL.
@@ -178,7 +182,7 @@ fn label(snapshot: &Snapshot, store: &StoreName, table: &TableId) -> Option<(Str
 }
 
 /// The tables of every store that has been discovered. Of one that has not, nothing is known: it need not have lost any.
-fn tables_of(snapshot: &Snapshot) -> BTreeMap<StoreName, Vec<Arc<Table>>> {
+pub(super) fn tables_of(snapshot: &Snapshot) -> BTreeMap<StoreName, Vec<Arc<Table>>> {
     let mut tables: BTreeMap<StoreName, Vec<Arc<Table>>> =
         snapshot.connectors.keys().map(|store| (store.clone(), Vec::new())).collect();
     for schema in snapshot.schemas.values() {
@@ -221,7 +225,7 @@ async fn describe(catalog: Arc<Catalog>, feeds: Arc<Feeds>, stop: CancellationTo
 }
 
 /// Whether both come from one discovery: the next one makes its tables anew. A store without tables is told of once.
-fn are_same(known: &[Arc<Table>], tables: &[Arc<Table>]) -> bool {
+pub(super) fn are_same(known: &[Arc<Table>], tables: &[Arc<Table>]) -> bool {
     known.len() == tables.len() && known.iter().zip(tables).all(|(known, table)| Arc::ptr_eq(known, table))
 }
 

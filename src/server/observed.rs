@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServerError;
 use super::commits::Numbered;
+use crate::cache::Caches;
 use crate::catalog::Catalog;
 use crate::changes::Feeds;
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::federation::counts::{AllReads, Steps};
 use crate::stores::connector::PoolUse;
 use crate::task::TaskSet;
 use crate::telemetry::{Family, Health, HttpListener, HttpSettings, Overall, StoreHealth};
+use crate::views::Views;
 use crate::wire::counts::Counts;
 
 /// How long whoever asks for health waits for the stores; what is not known then is told as it was.
@@ -36,6 +38,8 @@ pub(super) struct Running {
     pub(super) steps: Arc<Steps>,
     pub(super) commits: Numbered,
     pub(super) feeds: Arc<Feeds>,
+    pub(super) caches: Arc<Caches>,
+    pub(super) views: Arc<Views>,
 }
 
 pub(super) fn start_http(
@@ -65,11 +69,14 @@ fn metrics(observed: &Observed) -> Vec<Family> {
     let mut families = vec![
         Family::gauge("tributary_info", "The version of the server.").by("version", [(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
     ];
-    let Some(Running { catalog, counts, reads, steps, commits, feeds }) = observed.running.get() else { return families };
+    let Some(running) = observed.running.get() else { return families };
+    let Running { catalog, counts, reads, steps, commits, feeds, caches, views } = running;
     families.extend(counts.families());
     families.push(steps.family());
     families.extend(commits.families());
     families.extend(feeds.families());
+    families.extend(caches.families());
+    families.extend(views.families());
     let snapshot = catalog.snapshot();
     families.extend(reads.families(snapshot.connectors.keys()));
     let used = snapshot.connectors.iter().filter_map(|(name, connector)| Some((name.to_string(), connector.pool()?)));

@@ -92,9 +92,18 @@ impl Session {
         block: &Block,
         (keeps, by_itself): (bool, Option<&StoreName>),
     ) -> Result<(), Diagnosis> {
+        let opened = block.opened();
         let settled = if keeps { block.keyed.settle(block.writers.as_ref()).await } else { Ok(None) };
         let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
-        let ended = block.finish(keeps && settled.is_ok(), &coordinator, asked).await;
+        let keeps_all = keeps && settled.is_ok();
+        if keeps_all {
+            self.doubt(block);
+        }
+        let ended = block.finish(keeps_all, &coordinator, asked).await;
+        self.past.ended(&opened, keeps_all, &ended);
+        if let Some(store) = by_itself {
+            self.past.by_itself(store, None);
+        }
         if keeps {
             self.publish(block).await;
         }
@@ -364,7 +373,7 @@ mod tests {
     #[test]
     fn a_store_that_has_lost_its_part_does_not_follow() {
         let store = |name: &str| vec![StoreName::new(name)];
-        let committed = Committed { guarantee: Guarantee::Nothing, gid: None, late: store("a"), missing: store("b") };
+        let committed = Committed { late: store("a"), missing: store("b"), ..Committed::of(Guarantee::Nothing, None, Vec::new()) };
         let told = warnings(&committed);
         let said: Vec<(&str, &str)> = told.iter().map(|told| (told.sqlstate.as_str(), told.message.as_str())).collect();
         let expected = [

@@ -8,7 +8,7 @@
 //! **Invariant:** as long as a store is kept here, its tables are those that the block's branch of it sees, but for what others commit there
 //! meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Session;
@@ -18,12 +18,15 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
 use crate::stores::define::Define;
+use crate::stores::schema::TableId;
 use crate::stores::{StoreName, StoreSchema};
 
 /// What a block has defined.
 #[derive(Debug, Default)]
 pub(super) struct Defined {
     stores: BTreeMap<StoreName, Own>,
+    /// The tables that are others behind it, also those of what was undone.
+    touched: BTreeMap<StoreName, BTreeSet<TableId>>,
     /// The latest snapshot with it, and the version of the one that it was made over.
     made: Option<(u64, Arc<Snapshot>)>,
 }
@@ -158,12 +161,31 @@ impl Session {
         // Nobody knows what undoes it.
         block.undone.wrote(store, since, None)?;
         let found = guard.run(look(store, Some(&writers))).await??;
+        let touched = define.touched();
+        if !touched.is_empty() {
+            block.defined.touched.entry(store.clone()).or_default().extend(touched);
+        }
         block.defined.note((store, found), since, (&base, &shared.catalog))
+    }
+
+    /// Tables are others as soon as a block is committed: no copy of them is read from here on.
+    pub(super) fn doubt(&self, block: &Block) {
+        for (store, tables) in &block.defined.touched {
+            self.doubt_tables(store, tables);
+        }
+    }
+
+    /// The same of some tables of a store. To be said before and behind what changes them: a feed may look at them in between.
+    pub(super) fn doubt_tables<'t>(&self, store: &StoreName, tables: impl IntoIterator<Item = &'t TableId> + Clone) {
+        self.shared.feeds.doubt(store);
+        self.shared.caches.results().doubt(store, tables.clone());
+        self.shared.caches.doubt(store, tables);
     }
 
     /// Has the catalog read the stores anew in which a block has defined something, now that it has ended: all sessions see it from here
     /// on. Also where nobody knows whether it was kept.
     pub(super) async fn publish(&mut self, block: &Block) {
+        self.doubt(block);
         for store in block.defined.stores() {
             self.read_anew(&store).await;
         }
@@ -175,5 +197,6 @@ impl Session {
         if let Err(error) = Box::pin(catalog.refresh(store)).await {
             self.warn("01000", &format!("the tables of store \"{store}\" could not be read again: {}", error.message));
         }
+        self.shared.feeds.look_again(store);
     }
 }

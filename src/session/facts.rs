@@ -9,6 +9,7 @@ use crate::catalog::{SearchPath, Snapshot};
 impl Session {
     /// The facts as they are now.
     pub(super) fn make_facts(&self, snapshot: &Snapshot, path: &SearchPath) -> SessionFacts {
+        let views = Arc::clone(&self.shared.views);
         SessionFacts {
             role: self.role.clone(),
             roles: self.shared.roles.load().keys().cloned().collect(),
@@ -21,6 +22,8 @@ impl Session {
             named: Arc::clone(self.names.shown()),
             commits: Arc::clone(self.shared.commitment.coordinator.shown()),
             feeds: Arc::clone(&self.shared.feeds),
+            caches: Arc::clone(&self.shared.caches),
+            views,
         }
     }
 }

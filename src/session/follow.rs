@@ -1,8 +1,11 @@
-//! A subscription while it runs: the rows that its table has, where they were asked for, and then every change as it comes.
+//! A subscription while it runs: the rows that its table has, where they were asked for, and then every change as it comes. That to a
+//! materialized view is in `view`.
 //!
 //! **Invariants:** a change that the snapshot has is not told behind it; a change that is told is told with those of its transaction in
 //! their order; what ends a subscription is told behind the rows before it. Nothing waits here for a client: it asks, and is too slow when
 //! what it asks for is not kept any more.
+
+mod view;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +28,7 @@ use crate::stores::change::{Barrier, Entry, Group, Shape, Transaction};
 use crate::stores::connector::{BatchStream, ScanLimits};
 use crate::stores::{Branch, Scan};
 use crate::telemetry::metrics::Present;
+pub use view::{Beginning, FollowingView, shape_of};
 
 /// Rows after which a batch is sent, though there are more.
 const ROWS_AT_ONCE: usize = 1_024;
@@ -106,8 +110,11 @@ impl Following {
         ranges: usize,
     ) -> Result<Self, Diagnosis> {
         let delta = &self.target.delta;
+        let Some(store) = delta.store.clone() else {
+            return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "a view is no table of a store"));
+        };
         let columns = (0..delta.table.columns.len()).collect();
-        let scan = Scan { store: delta.store.clone(), table: delta.table.id.clone(), columns, filter: Vec::new(), limit: None };
+        let scan = Scan { store, table: delta.table.id.clone(), columns, filter: Vec::new(), limit: None };
         let Fill { branch, version, ends, .. } = fill;
         let streams = branch.scan_ranges(&delta.table, &scan, ScanLimits::default(), ranges).await;
         let rows = select_all(streams.map_err(|error| Diagnosis::of(&error))?).boxed();
@@ -186,7 +193,7 @@ impl Following {
         let columns: Vec<usize> = (0..delta.table.columns.len()).collect();
         may_follow(&roles, role, &found, &columns)?;
         match &found.body {
-            RelationBody::Stored { store, table } if *store == delta.store && table.id == delta.table.id => Ok(()),
+            RelationBody::Stored { store, table } if Some(store) == delta.store.as_ref() && table.id == delta.table.id => Ok(()),
             _ => Err(start_over("its name means another table now")),
         }
     }

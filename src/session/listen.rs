@@ -13,6 +13,7 @@
 mod ears;
 mod pending;
 mod topics;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::telemetry::metrics::Present;
 pub use ears::Notification;
 use ears::{Ear, Ears, Told, fed};
 pub use pending::{Pending, Wish};
+use views::ViewEar;
 
 /// Most channels of a session.
 pub const CHANNELS_MAX: usize = 1_000;
@@ -50,6 +52,8 @@ pub struct Heard {
     channel: Channel,
     /// The table that it is of, in the names of its store.
     table: Option<(StoreName, TableId)>,
+    /// The materialized view that it is of, by its schema and name.
+    view: Option<(String, String)>,
 }
 
 impl Heard {
@@ -58,7 +62,7 @@ impl Heard {
         self.channel.shown()
     }
 
-    /// Whether stores tell of it, and not other sessions.
+    /// Whether stores and views tell of it, and not other sessions.
     pub fn is_fed(&self) -> bool {
         !self.channel.is_plain()
     }
@@ -74,6 +78,8 @@ pub struct Listening {
     /// Among the sessions that notify one another, once it has listened to one of their channels.
     seat: Option<Seat>,
     stands: BTreeMap<StoreName, Stand>,
+    /// The materialized views that it is told of, by the names of their channels.
+    views: BTreeMap<String, ViewEar>,
     /// What is told before anything else.
     waiting: VecDeque<Notification>,
     /// What its rights stand on, while it listens to what stores tell.
@@ -106,8 +112,11 @@ impl Session {
     /// What there is to be told now, of about so many bytes.
     pub fn take_notifications(&mut self, bytes_max: usize) -> Vec<Notification> {
         self.review_channels();
+        let stores: Vec<StoreName> = self.listening.stands.keys().cloned().collect();
         let told = self.listening.take(bytes_max, &self.shared.feeds);
         if !told.is_empty() {
+            // A client that is told of a change and looks must find it.
+            self.past.heard_of(&stores);
             self.shared.feeds.tally().notified(told.len() as u64);
         }
         told
@@ -116,16 +125,16 @@ impl Session {
     /// The channel of a name.
     ///
     /// # Errors
-    /// 42P01, 42809, 42501 and 55000 for a table whose changes are not told, 55000 for a topic where no store has an outbox that is followed, 0A000
-    /// for what is reserved.
+    /// 42P01, 42809, 42501 and 55000 for a table whose changes are not told, and for what is no materialized view; 55000 for a topic where no
+    /// store has an outbox that is followed.
     pub(super) fn channel(&self, name: &str) -> Result<Heard, Diagnosis> {
         let (snapshot, roles) = (self.shared.catalog.snapshot(), self.shared.roles.load_full());
         let channel = meant(name, &snapshot);
         let table = match &channel {
             Channel::Plain(_) => None,
             Channel::View(view) => {
-                let message = format!("LISTEN of the view \"{view}\" is not supported");
-                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+                let view = views::meant(view, (&snapshot, &self.search_path()), (&roles, &self.role))?;
+                return Ok(Heard { channel, table: None, view: Some(view) });
             }
             Channel::Topic(_) => {
                 check_outboxes(&snapshot, &self.shared.feeds)?;
@@ -138,7 +147,7 @@ impl Session {
                 Some(found)
             }
         };
-        Ok(Heard { channel, table })
+        Ok(Heard { channel, table, view: None })
     }
 
     /// How many channels it would listen to if it listened to those that it has asked for too.
@@ -279,7 +288,7 @@ impl Listening {
             if number % PIECES_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
-            let Self { seat, stands, grounds, .. } = self;
+            let Self { seat, stands, grounds, views, .. } = self;
             let noted = async {
                 match seat {
                     Some(seat) => seat.notified().await,
@@ -296,6 +305,10 @@ impl Listening {
             let (store, came) = tokio::select! {
                 () = noted => return,
                 () = moved => return,
+                told = views::next_of(views) => {
+                    self.waiting.push_back(told);
+                    return;
+                }
                 came = next_of(stands) => came,
             };
             match came {
@@ -317,6 +330,11 @@ impl Listening {
             told.add(first);
         }
         self.take_notes(&mut told);
+        for (shown, ear) in &mut self.views {
+            if !told.is_full() && ear.has_moved() {
+                told.add(ear.told(shown));
+            }
+        }
         let mut broken = Vec::new();
         for (store, stand) in &mut self.stands {
             if let Err(start_over) = stand.tell(&mut told) {
@@ -363,7 +381,7 @@ impl Listening {
         if heard.is_fed() {
             // The channel was looked up by LISTEN, and rights may be others at the commit.
             self.grounds = Some(Grounds::unasked(shared));
-            self.attach(&shown, &heard, &shared.catalog.snapshot(), &shared.feeds);
+            self.attach(&shown, &heard, &shared.catalog.snapshot(), shared);
         } else {
             self.seat.get_or_insert_with(|| shared.feeds.board().sit()).listen(&shown);
         }
@@ -372,8 +390,19 @@ impl Listening {
     }
 
     /// Stands where a channel's events come from, unless it stands there already.
-    fn attach(&mut self, shown: &str, heard: &Heard, snapshot: &Snapshot, feeds: &Feeds) {
-        let hubs = feeds.hubs();
+    fn attach(&mut self, shown: &str, heard: &Heard, snapshot: &Snapshot, shared: &Shared) {
+        if let Some(view) = &heard.view {
+            let is_told = self.views.get(shown).is_some_and(|ear| ear.is_of(view) && !ear.is_over());
+            if !is_told && let Some(ear) = ViewEar::of(view, shared) {
+                let told = ear.told(shown);
+                // What has the name of one that is gone has other rows.
+                if self.views.insert(shown.to_owned(), ear).is_some() {
+                    self.waiting.push_back(told);
+                }
+            }
+            return;
+        }
+        let hubs = shared.feeds.hubs();
         let of_table = |store: &StoreName| heard.table.as_ref().is_none_or(|(own, _)| own == store);
         for (store, hub) in hubs.into_iter().filter(|(store, _)| of_table(store)) {
             let outbox = outbox_of(snapshot, &store);
@@ -415,6 +444,7 @@ impl Listening {
     }
 
     fn detach(&mut self, channel: &str) {
+        self.views.remove(channel);
         self.stands.retain(|_, stand| {
             stand.ears.remove(channel);
             !stand.ears.are_none()
@@ -439,15 +469,19 @@ impl Listening {
         let channels: Vec<(String, Heard)> = self.channels.iter().map(|(shown, heard)| (shown.clone(), heard.clone())).collect();
         for (shown, heard) in channels.into_iter().filter(|(_, heard)| heard.is_fed()) {
             let found = may_anything(roles, role, &shown).and_then(|()| match &heard.channel {
+                Channel::View(_) => match &heard.view {
+                    Some(view) => views::check(view, snapshot).map(|()| None),
+                    None => Ok(None),
+                },
                 Channel::Table { schema, name } => table_of((schema, name), snapshot, (roles, role)).map(Some),
                 _ => Ok(None),
             });
             match found {
-                Ok(table) if table == heard.table => self.attach(&shown, &heard, snapshot, feeds),
+                Ok(table) if table == heard.table => self.attach(&shown, &heard, snapshot, shared),
                 Ok(table) => {
                     let heard = Heard { table, ..heard };
                     self.detach(&shown);
-                    self.attach(&shown, &heard, snapshot, feeds);
+                    self.attach(&shown, &heard, snapshot, shared);
                     self.waiting.push_back(fed(&shown, payload::reset("it is another table now")));
                     self.channels.insert(shown, heard);
                 }

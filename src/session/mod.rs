@@ -18,6 +18,7 @@ mod follow;
 mod listen;
 pub mod output;
 pub mod prepared;
+mod reading;
 mod replay;
 mod rights;
 pub mod role;
@@ -27,6 +28,7 @@ mod site;
 pub mod statement;
 pub mod transaction;
 mod verbs;
+pub mod views;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Caches;
 use crate::catalog::live::{Activity, Presence, Sessions};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Catalog, SearchPath, Snapshot};
@@ -60,11 +63,13 @@ pub use listen::Notification;
 use output::{Execution, Guard, OutputColumn, Relaying, Rows};
 pub use prepared::Description;
 use prepared::{Names, Portal};
+use reading::Past;
 use role::Roles;
-use settings::Settings;
+use settings::{Settings, TOKEN};
 use statement::Kind;
 pub use statement::Parsed;
 use transaction::{Block, Series};
+use views::ServedViews;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -87,6 +92,10 @@ pub struct Shared {
     pub commitment: Commitment,
     /// What the stores tell of changes.
     pub feeds: Arc<Feeds>,
+    /// Copies of tables.
+    pub caches: Arc<Caches>,
+    /// Materialized views.
+    pub views: Arc<ServedViews>,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -100,10 +109,11 @@ impl Shared {
         roles: Arc<ArcSwap<Roles>>,
         commitment: Commitment,
         feeds: Arc<Feeds>,
+        (caches, views): (Arc<Caches>, Arc<ServedViews>),
     ) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
         let (doubts, reads, sessions) = (Doubts::default(), Arc::default(), Arc::default());
-        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment, feeds }, reports)
+        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment, feeds, caches, views }, reports)
     }
 
     /// Has the stores behind a refused prepared statement looked at again, each once in a while.
@@ -116,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Branches over the stores of a snapshot.
+    /// Branches over the stores of a snapshot, which read no copies.
     fn branches(&self, snapshot: &Snapshot, kind: BranchKind) -> Branches {
         Branches::new(snapshot, kind, Some(self.changed.clone())).counting(Arc::clone(&self.reads))
     }
@@ -170,6 +180,8 @@ pub struct Session {
     facts: Option<((u64, u64), Arc<SessionFacts>)>,
     /// The channels that it listens to.
     listening: Listening,
+    /// What it has written and seen, which later reads must contain.
+    past: Past,
 }
 
 impl Session {
@@ -186,6 +198,7 @@ impl Session {
             return Err(Diagnosis::new(sqlstate::INVALID_CATALOG_NAME, message).with_hint(hint));
         }
         let mut settings = Settings::default();
+        let past = Past::new(&shared.caches);
         let superuser = shared.roles.load().get(&start.role).is_some_and(|role| role.superuser);
         settings.fix("session_authorization", &start.role);
         settings.fix("is_superuser", if superuser { "on" } else { "off" });
@@ -196,6 +209,10 @@ impl Session {
             }
             if name.eq_ignore_ascii_case("role") {
                 verbs::check_role(&start.role, value)?;
+            }
+            if name.eq_ignore_ascii_case(TOKEN) {
+                past.take_token(value)?;
+                continue;
             }
             settings.set(name, Some(value), false)?;
         }
@@ -216,6 +233,7 @@ impl Session {
             transaction_start: None,
             facts: None,
             listening: Listening::default(),
+            past,
         })
     }
 
@@ -461,6 +479,9 @@ impl Session {
             Some(savepoint) => self.names.fail_since(savepoint.id),
             None => self.names.clear_portals(),
         }
+        if let Some(block) = &self.block {
+            self.past.given_up(&block.opened());
+        }
         match &mut self.block {
             Some(block) => block.give_up().await,
             None => self.forget_key(),
@@ -566,18 +587,6 @@ impl Session {
     fn search_path(&self) -> SearchPath {
         let names = self.settings.search_path().into_iter();
         SearchPath::Named(names.map(|name| if name == "$user" { self.role.clone() } else { name }).collect())
-    }
-
-    /// The branches of the next statement.
-    fn branches(&mut self, snapshot: &Snapshot) -> Arc<Branches> {
-        let waits = self.lock_waits();
-        match &mut self.block {
-            Some(block) => {
-                (block.used, block.waits) = (true, waits);
-                block.statement_branches(snapshot, &self.shared)
-            }
-            None => Arc::new(self.shared.branches(snapshot, BranchKind::Statement)),
-        }
     }
 
     /// Warns without failing.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::copy_in::Copying;
+use super::reading::Seen;
 use super::statement::copy::CopyFormat;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
@@ -60,6 +61,8 @@ pub struct Rows {
     tag: Tag,
     guard: Guard,
     is_live: bool,
+    /// Takes note of where they come from.
+    seen: Option<Seen>,
 }
 
 /// The command tag of rows.
@@ -153,12 +156,13 @@ pub struct Relaying {
     relay: Relay,
     branches: Arc<Branches>,
     guard: Guard,
+    seen: Seen,
 }
 
 impl Relaying {
-    /// The rows of `relay` through the statement's own `branches`.
-    pub fn new(relay: Relay, branches: Arc<Branches>, guard: Guard) -> Self {
-        Self { relay, branches, guard }
+    /// The rows of `relay` through the statement's own `branches`; `seen` takes note of where they come from.
+    pub fn new(relay: Relay, branches: Arc<Branches>, guard: Guard, seen: Seen) -> Self {
+        Self { relay, branches, guard, seen }
     }
 
     /// What may end the statement; sending its rows must heed it too.
@@ -171,7 +175,9 @@ impl Relaying {
     /// # Errors
     /// What the lookup failed with, or what ended the statement.
     pub async fn rows(&self) -> Result<Relayed, Diagnosis> {
-        self.guard.run(self.relay.run(&self.branches)).await?
+        let rows = self.guard.run(self.relay.run(&self.branches)).await;
+        self.seen.note();
+        rows?
     }
 }
 
@@ -184,7 +190,13 @@ impl Rows {
         tag: Tag,
         guard: Guard,
     ) -> Self {
-        Self { columns, display, stream, leftover: None, sent: 0, tag, guard, is_live: false }
+        Self { columns, display, stream, leftover: None, sent: 0, tag, guard, is_live: false, seen: None }
+    }
+
+    /// The same rows; `seen` takes note of where they come from while they are read.
+    #[must_use]
+    pub fn noted(self, seen: Seen) -> Self {
+        Self { seen: Some(seen), ..self }
     }
 
     /// The same rows under another command tag.
@@ -235,7 +247,12 @@ impl Rows {
                 Err(stopped) => return Some(Err(stopped)),
             },
             None => loop {
-                match self.guard.clone().run(self.stream.next()).await {
+                let next = self.guard.clone().run(self.stream.next()).await;
+                // Also when none are left, and when it fails: both tell something of what is there.
+                if let Some(seen) = &self.seen {
+                    seen.note();
+                }
+                match next {
                     Err(stopped) => return Some(Err(stopped)),
                     Ok(None) => return None,
                     Ok(Some(Err(error))) => return Some(Err(diagnose(&error))),

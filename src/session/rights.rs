@@ -26,11 +26,12 @@ pub fn may_follow(roles: &Roles, role: &str, relation: &Relation, columns: &[usi
     may_anything(roles, role, &relation.name)?;
     let what = match &relation.body {
         RelationBody::Stored { .. } => return Ok(()),
+        RelationBody::View { .. } if relation.body.materialized().is_some() => return Ok(()),
         RelationBody::View { .. } => "a view",
         RelationBody::Rows(_) => "a system relation",
     };
     Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", relation.name))
-        .with_detail(format!("It is {what}; what changes are the tables of stores.")))
+        .with_detail(format!("It is {what}; what changes are the tables of stores, and materialized views.")))
 }
 
 /// Whether a role may be told of anything at all. Asked before the table is looked for, which fails while its store cannot be looked at.

@@ -13,16 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{QualifiedName, RelationBody, Snapshot};
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::writers::Writers;
-use crate::stores::cell::{Cells, value};
 use crate::stores::connector::ScanLimits;
 use crate::stores::edit::{DeleteRows, Insert, UpdateRows};
 use crate::stores::position::Position;
-use crate::stores::predicate::{ColumnRef, Predicate, Rows};
 use crate::stores::schema::{ForeignKey, TableId};
-use crate::stores::value::Value;
-use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Pushdown, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Scan, StoreError, StoreName, Table};
 use crate::write::coordinator::Step;
 use crate::write::inverse::{self, Seen};
+use crate::write::named::named;
 
 /// Most bytes of statements that undo a transaction.
 const BYTES_MAX: usize = 1 << 20;
@@ -262,7 +260,7 @@ impl Recording {
         if rows.num_rows() == 0 {
             return Ok(Some(RecordBatch::new_empty(schema)));
         }
-        let Some(filter) = self.filter(table, key, rows) else { return Ok(None) };
+        let Some(filter) = named(self.connector.as_ref(), table, key, rows) else { return Ok(None) };
         let scan = Scan { store: edit.store().clone(), table: table.id.clone(), columns, filter: vec![filter], limit: None };
         let read = async {
             let stream = self.inner.scan(table, &scan, ScanLimits::default()).await?;
@@ -273,36 +271,6 @@ impl Recording {
             // A value that does not fit its column is no obstacle to the edit.
             Err(StoreError::Value { .. }) => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    /// The condition of rows by their keys; `None` where the store does not take it.
-    fn filter(&self, table: &Table, key: &[usize], rows: &RecordBatch) -> Option<Predicate> {
-        let mut columns = Vec::with_capacity(key.len());
-        for (place, ordinal) in key.iter().enumerate() {
-            let pg_type = table.columns.get(*ordinal)?.pg_type();
-            columns.push((Cells::of(rows.columns().get(place)?.as_ref(), pg_type)?, pg_type));
-        }
-        let row = |row: usize| -> Option<Vec<Value>> {
-            columns.iter().map(|(cells, pg_type)| value(&cells.get(row), *pg_type)).collect()
-        };
-        let mut given = (0..rows.num_rows()).map(row).collect::<Option<Vec<Vec<Value>>>>()?;
-        let taken = |asked: &Predicate| match self.connector.pushdown(table, asked) {
-            Pushdown::Exact(filter) | Pushdown::Superset(filter) => Some(filter),
-            Pushdown::Refused(_) => None,
-        };
-        match key {
-            [] => None,
-            [column] => {
-                let values = given.iter_mut().filter_map(Vec::pop).collect();
-                taken(&Predicate::In { column: ColumnRef::of(*column), values, negated: false })
-            }
-            columns => {
-                let columns = columns.iter().copied().map(ColumnRef::of).collect();
-                let rows = Rows { columns, rows: given };
-                let alternatives = rows.alternatives();
-                taken(&Predicate::Rows(rows)).or_else(|| taken(&alternatives))
-            }
         }
     }
 

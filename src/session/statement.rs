@@ -1,6 +1,7 @@
 //! Parses and classifies statements. What each kind does is in `verbs/`, a file per kind; everything that is not on this
 //! list is refused here, with the reason.
 
+pub mod cached;
 pub mod copy;
 pub mod cursor;
 pub mod define;
@@ -9,6 +10,7 @@ mod explain;
 mod locks;
 pub mod modes;
 pub mod notify;
+pub mod results;
 pub mod subscribe;
 pub mod truncate;
 pub mod view;
@@ -211,6 +213,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             Some(mut kind) => {
                 match &mut kind {
                     Kind::Copy { query, .. } => depth::bound(query.as_mut())?,
+                    Kind::Define(definition) => definition.query_mut().map_or(Ok(()), depth::bound)?,
                     Kind::Subscribe(asked) => asked.query_mut().map_or(Ok(()), depth::bound)?,
                     Kind::CopyIn(copy) => copy.filled.condition.as_deref_mut().map_or(Ok(()), depth::bound)?,
                     _ => {}
@@ -258,6 +261,12 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
     if let Some(kind) = view::parse(parser)? {
         return Ok(Some(kind));
     }
+    if let Some(kind) = cached::parse(parser)? {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = results::parse(parser)? {
+        return Ok(Some(kind));
+    }
     if let Some(kind) = subscribe::parse(parser)? {
         return Ok(Some(kind));
     }
@@ -271,7 +280,7 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
 }
 
 /// First words of PostgreSQL's statements that the parser does not know at all.
-const UNKNOWN_KINDS: &[&str] = &["do", "reindex", "refresh", "cluster", "checkpoint", "reassign", "security", "import"];
+const UNKNOWN_KINDS: &[&str] = &["do", "reindex", "cluster", "checkpoint", "reassign", "security", "import"];
 
 /// The refusal of a statement of one of [`UNKNOWN_KINDS`]; its tokens are consumed.
 fn unknown_kind(parser: &mut Parser<'_>) -> Option<Kind> {
@@ -284,7 +293,6 @@ fn unknown_kind(parser: &mut Parser<'_>) -> Option<Kind> {
     }
     copy::skip(parser);
     let verb = match first.as_str() {
-        "refresh" => "REFRESH MATERIALIZED VIEW".to_owned(),
         "reassign" => "REASSIGN OWNED".to_owned(),
         "security" => "SECURITY LABEL".to_owned(),
         "import" => "IMPORT FOREIGN SCHEMA".to_owned(),
@@ -468,7 +476,6 @@ mod tests {
             ("DROP SEQUENCE s", "0A000"),
             ("DO $$ BEGIN NULL; END $$", "0A000"),
             ("reindex table t", "0A000"),
-            ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "0A000"),
             ("CHECKPOINT; SELECT 1", "0A000"),
             ("PREPARE p AS EXECUTE q", "42601"),
             ("PREPARE p AS COMMIT", "42601"),

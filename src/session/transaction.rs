@@ -11,13 +11,14 @@ use super::defined::Defined;
 use super::listen::Pending;
 use super::replay::Keyed;
 use super::saga::Undone;
+use crate::cache::{CopiesRead, Wants};
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
 use crate::stores::commit::Gid;
 use crate::stores::lock::LockWaits;
-use crate::stores::{Serial, StoreName, WriteIsolation};
+use crate::stores::{Connector, Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
 use crate::write::commit::{self, Committed, Guarantee};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -142,6 +143,8 @@ pub struct Block {
     pub branches: Option<Arc<Branches>>,
     /// Through which it has written.
     pub writers: Option<Arc<Writers>>,
+    /// What it has read from copies: it must not write over what they did not show. No savepoint takes that back.
+    pub(super) copies: Arc<CopiesRead>,
     /// What is to be done with stores that cannot be committed together, as the session has it set.
     pub several: Several,
     /// How long it waits for locks, as the session has it set.
@@ -175,6 +178,7 @@ impl Block {
             snapshot: None,
             branches: None,
             writers: None,
+            copies: Arc::default(),
             several: Several::Atomic,
             waits: LockWaits::default(),
             undone: Undone::default(),
@@ -188,8 +192,8 @@ impl Block {
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
     /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`). What the block has written
-    /// is seen by all of them.
-    pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Arc<Branches> {
+    /// is seen by all of them. Copies, of which `wants` asks what they must have, are no part of one state that several statements see.
+    pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared, wants: Option<&Arc<Wants>>) -> Arc<Branches> {
         let kept = self.kept_branches(snapshot, shared);
         if self.modes.isolation == Isolation::Serializable {
             // What it reads is a part of the transaction that it writes in.
@@ -198,9 +202,16 @@ impl Block {
         match (kept, self.writers.clone()) {
             (Some(kept), None) => kept,
             (Some(kept), Some(writers)) => Arc::new(kept.sharing().with_writers(writers)),
-            (None, None) => Arc::new(shared.branches(snapshot, BranchKind::Statement)),
-            (None, Some(writers)) => Arc::new(shared.branches(snapshot, BranchKind::Statement).with_writers(writers)),
+            (None, None) => Arc::new(self.reading(snapshot, shared, wants)),
+            (None, Some(writers)) => Arc::new(self.reading(snapshot, shared, wants).with_writers(writers)),
         }
+    }
+
+    /// The branches of one statement. What it reads from copies is noted where the block may write.
+    fn reading(&self, snapshot: &Snapshot, shared: &Shared, wants: Option<&Arc<Wants>>) -> Branches {
+        let wants = wants.filter(|_| !self.copies.is_full());
+        let branches = shared.reading(snapshot, wants);
+        if wants.is_none() || self.modes.read_only { branches } else { branches.noting(Arc::clone(&self.copies)) }
     }
 
     /// The branches that all statements share, where they do.
@@ -223,7 +234,8 @@ impl Block {
         }
     }
 
-    /// Through what the next statement writes to `store`, and the branches that it reads through.
+    /// Through what the next statement writes to `store`, and the branches that it reads through: what is written is made of what stores
+    /// have, and not their copies.
     ///
     /// # Errors
     /// 0A000 where a serializable transaction would write to one store and has read another, and where the store cannot be committed
@@ -273,6 +285,11 @@ impl Block {
             }
         }
         written
+    }
+
+    /// The stores that it has open to write, and reads through that.
+    pub(super) fn opened(&self) -> Vec<Arc<dyn Connector>> {
+        self.writers.as_ref().map(|writers| writers.opened()).unwrap_or_default()
     }
 
     /// Sets a savepoint.
@@ -380,5 +397,5 @@ impl Block {
 
 /// What is promised of a transaction that wrote nothing.
 fn nothing() -> Committed {
-    Committed { guarantee: Guarantee::Nothing, gid: None, late: Vec::new(), missing: Vec::new() }
+    Committed::of(Guarantee::Nothing, None, Vec::new())
 }

@@ -300,6 +300,16 @@ pub trait Capture: fmt::Debug + Send + Sync {
     /// What the store answered.
     async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError>;
 
+    /// The same of several tables, which its branch shows in one state, where no writer has to wait for that; `None` where the store has no
+    /// such state of them.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        let _ = tables;
+        Ok(None)
+    }
+
     /// Whether the state of a [`Fill`] has a transaction in it. Pure; `false` where unknown.
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool;
 

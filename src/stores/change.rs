@@ -15,7 +15,8 @@ use arrow::error::ArrowError;
 use super::commit::is_own_name;
 use super::connector::StoreName;
 use super::position::Position;
-use super::schema::{Table, TableId};
+use super::relational::embedded;
+use super::schema::{Column, Table, TableId};
 
 /// Most bytes of [`Transaction::id`].
 pub const ID_BYTES_MAX: usize = 200;
@@ -25,6 +26,17 @@ pub const RESUME_BYTES_MAX: usize = 64 << 10;
 pub const GROUP_ROWS_MAX: usize = 8_192;
 /// A decoder closes a group that has about so many bytes, also in the middle of a transaction.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Types whose text is a name that only the catalogs of a database of PostgreSQL can turn back into a number, and two that are written as
+/// no other array is.
+const UNTOLD: [u32; 7] = [22, 24, 30, 2205, 2206, 4089, 4096];
+
+/// Whether the text of a column's values can be read back from a log. A field of a document in a column is no column of its store.
+pub fn can_be_told(column: &Column) -> bool {
+    let pg_type = column.pg_type();
+    let is_plain = embedded::source(&column.field).is_none();
+    is_plain && ![Some(pg_type), pg_type.element()].iter().flatten().any(|each| UNTOLD.contains(&each.oid))
+}
 
 /// The columns of a table in events. It comes back from the log without the store, so it holds no [`Table`].
 #[derive(Debug, PartialEq)]
@@ -37,6 +49,8 @@ pub struct Shape {
     pub key: Vec<usize>,
     /// For each column, whether the new row of every event has it.
     pub always_known: Vec<bool>,
+    /// How rows of the table may change without an event, as a clause, where they may.
+    pub unseen: Option<String>,
     /// Of the names, types and key: two shapes with the same one read alike, also in another process.
     pub digest: u64,
 }
@@ -44,6 +58,11 @@ pub struct Shape {
 impl Shape {
     /// The shape of a table as it was discovered.
     pub fn of(table: &Table, key: Vec<usize>, always_known: Vec<bool>) -> Arc<Self> {
+        Self::of_unseen(table, key, always_known, None)
+    }
+
+    /// The same, with how its rows may change without an event.
+    pub fn of_unseen(table: &Table, key: Vec<usize>, always_known: Vec<bool>, unseen: Option<&str>) -> Arc<Self> {
         let fields: Vec<Field> = table.columns.iter().map(|column| column.field.clone().with_nullable(true)).collect();
         let mut digest = Digest::default();
         for part in [&table.id.namespace, &table.id.name] {
@@ -59,7 +78,12 @@ impl Shape {
         for ordinal in &key {
             digest.add(&(*ordinal as u64).to_be_bytes());
         }
-        Arc::new(Self { id: table.id.clone(), schema: Arc::new(Schema::new(fields)), key, always_known, digest: digest.0 })
+        // A table that comes to change so is another one for whoever keeps its rows.
+        if let Some(unseen) = unseen {
+            digest.add(unseen.as_bytes());
+        }
+        let (id, schema, unseen) = (table.id.clone(), Arc::new(Schema::new(fields)), unseen.map(str::to_owned));
+        Arc::new(Self { id, schema, key, always_known, unseen, digest: digest.0 })
     }
 }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use super::capture::Capture;
+use super::capture::{Capture, Follow, InstanceId};
 use super::commit::{BranchId, Caution, Gid, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
 use super::define::Define;
 use super::edit::{Edit, Edited};
@@ -343,6 +343,17 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     /// How its changes are followed; `None` of a store that has no way.
     fn capture(&self) -> Option<Arc<dyn Capture>> {
         None
+    }
+
+    /// A position at or behind which everything is that is committed and visible at the call, in the terms of the feed that `follow` asks
+    /// for: an upper bound for who waits until it has come, and never the version of a read, as a transaction may be in the log before
+    /// it is visible. One cheap round trip.
+    ///
+    /// # Errors
+    /// What the store answered; [`StoreError::Unsupported`] of a store without feeds.
+    async fn position(&self, who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+        let _ = (who, follow);
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "positions" })
     }
 
     /// Closes pools and ends background work. Later calls answer [`StoreError::Unreachable`].

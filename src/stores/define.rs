@@ -17,6 +17,22 @@ pub struct Define {
 }
 
 impl Define {
+    /// The tables that are others behind it than before, though they may look alike: those that it makes, changes, renames or drops.
+    pub fn touched(&self) -> Vec<TableId> {
+        match &self.what {
+            What::CreateTable(table) => vec![table.id.clone()],
+            What::AlterTable { table, steps, .. } => {
+                let renamed = steps.iter().filter_map(|step| match step {
+                    Step::Rename(name) => Some(TableId { namespace: table.id.namespace.clone(), name: name.clone() }),
+                    _ => None,
+                });
+                renamed.chain([table.id.clone()]).collect()
+            }
+            What::DropTables { tables, .. } => tables.clone(),
+            What::CreateIndex(_) | What::DropIndex { .. } => Vec::new(),
+        }
+    }
+
     /// The table that it is about, as far as there is one; errors name it.
     pub fn subject(&self) -> Arc<Table> {
         let id = match &self.what {

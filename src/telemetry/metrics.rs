@@ -1,7 +1,7 @@
 //! Numbers for whoever watches the server: what a room counts with, and the text in which they are told (Prometheus text
 //! exposition format 0.0.4). What is counted, and under which name, is the business of the room that owns the count.
 //!
-//! **Invariants:** labels are names of stores or words of a fixed list, so that the text has a bound; no statement, value or
+//! **Invariants:** labels are names of stores and views or words of a fixed list, so that the text has a bound; no statement, value or
 //! secret is in it.
 
 use std::fmt::Write;

@@ -93,6 +93,7 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
     let refused = |what: &str| Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot copy to {what} \"{name}\"")));
     match &relation.body {
         RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView => refused("materialized view"),
+        RelationBody::View { .. } if relation.body.materialized().is_some() => refused("materialized view"),
         RelationBody::View { .. } => refused("view"),
         RelationBody::Stored { table, .. } if table.kind == TableKind::View => refused("view"),
         RelationBody::Stored { .. } | RelationBody::Rows(_) => check_kind("INSERT", relation),
@@ -137,6 +138,9 @@ pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
                 Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change materialized view \"{name}\"")))
             }
         },
+        RelationBody::View { .. } if relation.body.materialized().is_some() => {
+            Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change materialized view \"{name}\"")))
+        }
         RelationBody::View { .. } => {
             let done = match verb {
                 "INSERT" => "insert into",
@@ -161,6 +165,7 @@ fn unmerged(body: &RelationBody) -> Option<&'static str> {
             TableKind::View => Some("views"),
             TableKind::MaterializedView => Some("materialized views"),
         },
+        RelationBody::View { .. } if body.materialized().is_some() => Some("materialized views"),
         RelationBody::View { .. } => Some("views"),
         RelationBody::Rows(_) => None,
     }

@@ -8,6 +8,7 @@ use futures::future::join_all;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{Gid, Part};
+use crate::stores::position::Position;
 use crate::stores::{Branch, StoreName};
 use crate::telemetry::log::Line;
 
@@ -78,6 +79,16 @@ pub struct Committed {
     pub late: Vec<StoreName>,
     /// Stores that have answered that they do not have what they had promised to commit: somebody else has ended it there, or it is lost.
     pub missing: Vec<StoreName>,
+    /// Positions at or behind which it is, of those stores that have told theirs with their answer. Of several that share a connection only
+    /// the store whose connection it is tells one.
+    pub positions: Vec<Position>,
+}
+
+impl Committed {
+    /// Of a commit that is known as a whole.
+    pub fn of(guarantee: Guarantee, gid: Option<Gid>, positions: Vec<Position>) -> Self {
+        Self { guarantee, gid, late: Vec::new(), missing: Vec::new(), positions }
+    }
 }
 
 /// What a client is told when nobody here knows whether the decision was made.
@@ -209,25 +220,26 @@ pub async fn commit(writers: Writers) -> Result<Guarantee, Diagnosis> {
         sorted.roll_back().await;
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_detail("Everything was rolled back."));
     }
-    one(sorted).await
+    one(sorted).await.map(|(guarantee, _position)| guarantee)
 }
 
-/// Commits what has one participant at most. Branches that have changed nothing are ended beside it.
+/// Commits what has one participant at most, and gives the position that its store has told. Branches that have changed nothing are ended
+/// beside it.
 ///
 /// # Errors
 /// What the store answered.
-pub(super) async fn one(sorted: Sorted) -> Result<Guarantee, Diagnosis> {
+pub(super) async fn one(sorted: Sorted) -> Result<(Guarantee, Option<Position>), Diagnosis> {
     let Sorted { participants, rest } = sorted;
     let Some(only) = participants.into_iter().next() else {
         let ends = rest.iter().map(|(_, branch)| branch.commit());
         let failed = join_all(ends).await.into_iter().find_map(Result::err);
-        return failed.map_or(Ok(Guarantee::Nothing), |error| Err(Diagnosis::of(&error)));
+        return failed.map_or(Ok((Guarantee::Nothing, None)), |error| Err(Diagnosis::of(&error)));
     };
     let committed = only.branch.commit().await;
     // Nothing depends on how these end.
     roll_back(rest).await;
     match committed {
-        Ok(_position) => Ok(only.guarantee()),
+        Ok(position) => Ok((only.guarantee(), position)),
         Err(error) => Err(Diagnosis::of(&error)),
     }
 }
@@ -250,7 +262,6 @@ mod tests {
 
     use super::*;
     use crate::stores::connector::ScanLimits;
-    use crate::stores::position::Position;
     use crate::stores::{BatchStream, Scan, StoreError, Table};
 
     /// Remembers how it was ended.
@@ -259,6 +270,7 @@ mod tests {
         has_written: bool,
         leader: Option<StoreName>,
         fails: Option<StoreError>,
+        position: Option<Position>,
         ended: Mutex<Vec<&'static str>>,
     }
 
@@ -282,7 +294,7 @@ mod tests {
 
         async fn commit(&self) -> Result<Option<Position>, StoreError> {
             self.ended.lock().unwrap().push("commit");
-            self.fails.clone().map_or(Ok(None), Err)
+            self.fails.clone().map_or_else(|| Ok(self.position.clone()), Err)
         }
 
         async fn rollback(&self) -> Result<(), StoreError> {
@@ -292,7 +304,7 @@ mod tests {
     }
 
     fn branch(has_written: bool, fails: Option<StoreError>) -> Arc<Ending> {
-        Arc::new(Ending { has_written, leader: None, fails, ended: Mutex::default() })
+        Arc::new(Ending { has_written, fails, ..Ending::default() })
     }
 
     fn follower(has_written: bool, leader: &str) -> Arc<Ending> {
@@ -318,6 +330,20 @@ mod tests {
         let (ended, each) = check(&[branch(false, None)]).await;
         assert_eq!((ended, each), (Ok(Guarantee::Nothing), vec![vec!["commit"]]));
         assert_eq!(check(&[]).await, (Ok(Guarantee::Nothing), Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn the_position_is_that_of_the_store_that_was_committed() {
+        let position = |token: u8| Some(Position { store: StoreName::new("shop"), token: vec![token] });
+        let branch = |has_written, token| -> Arc<dyn Branch> {
+            Arc::new(Ending { has_written, position: position(token), ..Ending::default() })
+        };
+        let writers = || vec![(StoreName::new("crew"), branch(false, 1)), (StoreName::new("shop"), branch(true, 2))];
+        let (guarantee, told) = one(Sorted::of(writers()).unwrap()).await.unwrap();
+        assert_eq!((guarantee, told), (Guarantee::OneStore(StoreName::new("shop")), position(2)));
+        // What has changed nothing has no commit that a read would have to wait for.
+        let (guarantee, told) = one(Sorted::of(writers()[..1].to_vec()).unwrap()).await.unwrap();
+        assert_eq!((guarantee, told), (Guarantee::Nothing, None));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commit::{self, Committed, Guarantee, Participant, Sorted, Writers};
+use super::commit::{self, Committed, Participant, Sorted, Writers};
 use super::failpoint::{Point, Points};
 use super::log::{Fate, Journal, Left, NoJournal, Record};
 use super::open::Open;
@@ -187,9 +187,9 @@ impl Coordinator {
             }
         };
         if sorted.participants.len() <= 1 {
-            let guarantee = commit::one(sorted).await;
-            self.count(guarantee.as_ref().map_or("single store", Guarantee::word), &guarantee);
-            return guarantee.map(|guarantee| Committed { guarantee, gid: None, late: Vec::new(), missing: Vec::new() });
+            let ended = commit::one(sorted).await;
+            self.count(ended.as_ref().map_or("single store", |(guarantee, _)| guarantee.word()), &ended);
+            return ended.map(|(guarantee, position)| Committed::of(guarantee, None, position.into_iter().collect()));
         }
         if locked(&self.tasks).is_none() {
             sorted.roll_back().await;

@@ -88,6 +88,11 @@ impl Fake {
         self.fails.get(call).cloned().map_or(Ok(()), Err)
     }
 
+    /// Where its store is after a call.
+    fn position(&self, call: &str) -> Option<Position> {
+        Some(Position { store: self.name.clone(), token: call.as_bytes().to_vec() })
+    }
+
     /// The same that fails at a call.
     pub fn fails(mut self, call: &'static str, error: StoreError) -> Self {
         self.fails.insert(call, error);
@@ -144,7 +149,7 @@ impl Branch for Fake {
     }
 
     async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {
-        self.asked("keep").await.map(|()| None)
+        self.asked("keep").await.map(|()| self.position("keep"))
     }
 
     async fn roll_back_prepared(&self) -> Result<(), StoreError> {
@@ -160,7 +165,7 @@ impl Branch for Fake {
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        self.asked("commit").await.map(|()| None)
+        self.asked("commit").await.map(|()| self.position("commit"))
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! coordinator: one store → commit; several → protocol (prepare, decide, end) or saga (one after the other, with what undoes them)
 //!              → log (the decision) · open (what is under way, and what is left) · failpoint (where tests stop it)
 //! afterwards, and at every start: recover ends what was left, by log and open; resolve what somebody ends by hand
+//! before rows are changed that were read from copies: conflict (are they still what was read? `named`: rows by their keys)
 //! beside the rows: keys (a statement sent again runs once; kept: the rows that it gave), outbox (messages), inverse (what undoes an edit)
 //! when the log of changes has an event: hand_over (its message is removed)
 //! ```
@@ -15,6 +16,7 @@
 
 pub mod access;
 pub mod commit;
+pub mod conflict;
 pub mod coordinator;
 pub mod failpoint;
 #[cfg(test)]
@@ -24,6 +26,7 @@ pub mod inverse;
 pub mod kept;
 pub mod keys;
 pub mod log;
+pub mod named;
 pub mod open;
 pub mod outbox;
 mod protocol;

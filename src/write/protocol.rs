@@ -176,6 +176,8 @@ struct Commit<'a> {
     last: Option<Participant>,
     /// Branches that have changed nothing.
     rest: Writers,
+    /// What stores have told with their commits.
+    positions: Vec<Position>,
     life: Life<'a>,
 }
 
@@ -199,7 +201,7 @@ impl<'a> Commit<'a> {
             None => Guarantee::TwoPhase(names),
         };
         let life = Life::begin(with, gid, prepared.iter().map(named).collect(), (asked, &guarantee, stores));
-        Self { with, gid, guarantee, prepared, last, rest, life }
+        Self { with, gid, guarantee, prepared, last, rest, positions: Vec::new(), life }
     }
 
     async fn run(mut self) -> Told {
@@ -293,7 +295,8 @@ impl<'a> Commit<'a> {
         let Some(last) = &self.last else { return Decided::Unknown };
         self.with.points.reached(Point::BeforeLastCommit).await;
         match last.branch.commit().await {
-            Ok(_position) => {
+            Ok(position) => {
+                self.positions.extend(position);
                 self.life.believe(Fate::Commit);
                 self.with.points.reached(Point::AfterLastCommit).await;
                 Decided::Commit
@@ -323,7 +326,7 @@ impl<'a> Commit<'a> {
             shown.state = State::Committing;
             shown.decided = Some(Utc::now());
         });
-        let rest = std::mem::take(&mut self.rest);
+        let (rest, mut positions) = (std::mem::take(&mut self.rest), std::mem::take(&mut self.positions));
         let (points, is_first) = (&self.with.points, AtomicBool::new(true));
         let is_first = &is_first;
         let promised: Vec<&Prepared> = self.promised(&votes).collect();
@@ -335,6 +338,7 @@ impl<'a> Commit<'a> {
             ended
         });
         let (ended, ()) = join(join_all(told), commit::roll_back(rest)).await;
+        positions.extend(ended.iter().flatten().flatten().cloned());
         let Unconfirmed { late, missing, gone, reason } = self.unconfirmed(&promised, ended);
         self.tell_gone(gone).await;
         let is_recorded = self.last.is_some() || !promised.is_empty();
@@ -350,7 +354,8 @@ impl<'a> Commit<'a> {
             // Whether what is missing is there is looked at once more.
             self.life.leave(|shown| (shown.pending, shown.error) = (pending, reason));
         }
-        Told { answer: Ok(Committed { guarantee: self.guarantee, gid: Some(self.gid), late, missing }), ending }
+        let committed = Committed { guarantee: self.guarantee, gid: Some(self.gid), late, missing, positions };
+        Told { answer: Ok(committed), ending }
     }
 
     /// What those said that did not commit when they were told to.

@@ -25,6 +25,7 @@ use crate::catalog::commits::State;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::StoreName;
 use crate::stores::commit::{Gid, MarkId, MarkOf};
+use crate::stores::position::Position;
 use crate::task::Backoff;
 use crate::telemetry::log::Line;
 
@@ -165,6 +166,8 @@ struct Saga<'a> {
     participants: Vec<Participant>,
     /// Branches that have changed nothing.
     rest: Writers,
+    /// What stores have told with their commits.
+    positions: Vec<Position>,
     left: SagaLeft,
     /// Whether the log knows of it.
     is_logged: bool,
@@ -178,7 +181,7 @@ impl<'a> Saga<'a> {
         let guarantee = Guarantee::Saga(stores.clone());
         let life = Life::begin(with, gid, Vec::new(), (asked, &guarantee, stores));
         let left = SagaLeft { role: asked.role.clone(), steps, ..SagaLeft::default() };
-        Self { with, gid, guarantee, participants, rest, left, is_logged: false, life }
+        Self { with, gid, guarantee, participants, rest, positions: Vec::new(), left, is_logged: false, life }
     }
 
     async fn run(mut self, compensator: &dyn Compensator) -> Told {
@@ -218,7 +221,8 @@ impl<'a> Saga<'a> {
     async fn walk(&mut self) -> Walked {
         for (one, step) in self.participants.iter().zip(0_u16..) {
             match one.branch.commit().await {
-                Ok(_position) => {
+                Ok(position) => {
+                    self.positions.extend(position);
                     self.left.stepped.insert(step);
                     self.life.believe(Fate::Saga(self.left.clone()));
                     self.life.show(|shown| shown.pending.retain(|store| !one.names.contains(store)));
@@ -272,7 +276,7 @@ impl<'a> Saga<'a> {
         commit::roll_back(std::mem::take(&mut self.rest)).await;
         let ending = Ending { gid: self.gid, marks: self.marks() };
         self.life.ended(|shown| (shown.state, shown.decided) = (State::Committed, Some(Utc::now())));
-        let committed = Committed { guarantee: self.guarantee, gid: Some(self.gid), late: Vec::new(), missing: Vec::new() };
+        let committed = Committed::of(self.guarantee, Some(self.gid), self.positions);
         Told { answer: Ok(committed), ending: Some(ending) }
     }
 

@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
     ),
     ("DO $$ BEGIN NULL; END $$", "0A000", None, "DO is not supported"),
     ("REINDEX TABLE shop.customers", "0A000", None, "REINDEX is not supported"),
-    ("REFRESH MATERIALIZED VIEW shop.customers", "0A000", None, "REFRESH MATERIALIZED VIEW is not supported"),
+    ("REFRESH MATERIALIZED VIEW shop.customers", "42809", None, "\"customers\" is not a materialized view"),
     ("SET tributary.pushdown = 'half'", "22023", None, "Available values: full, scans, none."),
     ("SET tributary.plan_cache = 'perhaps'", "22023", None, "requires a Boolean value"),
 ];

@@ -53,6 +53,49 @@ async fn settings_are_set_local_reset_and_discarded() {
 }
 
 #[tokio::test]
+async fn a_session_says_how_fresh_its_reads_must_be() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let shown = "SHOW tributary.consistency; SHOW tributary.max_staleness; SHOW tributary.on_stale";
+    assert_eq!(session.answer(shown).await, "session\n0\nstore");
+    session.answer("SET tributary.consistency = bounded").await;
+    // Of each statement, until there is a measure.
+    let refused = session.rows("SELECT 1").await.unwrap_err();
+    assert_eq!(
+        (refused.code.as_str(), refused.message.as_str()),
+        ("22023", "tributary.consistency = bounded needs tributary.max_staleness")
+    );
+    session.answer("BEGIN; SET LOCAL tributary.max_staleness = '2s'").await;
+    let listed = "SELECT setting FROM pg_settings WHERE name = 'tributary.max_staleness'";
+    assert_eq!(session.answer(listed).await, "2s");
+    session.answer("COMMIT").await;
+    assert_eq!(session.rows("SELECT 1").await.unwrap_err().code, "22023", "the bound was that of the transaction");
+    session.answer("DISCARD ALL").await;
+    assert_eq!(session.answer(shown).await, "session\n0\nstore");
+    assert_eq!(session.answer("SELECT count(*) FROM tributary.freshness").await, "0", "nothing is cached");
+}
+
+#[tokio::test]
+async fn a_token_goes_from_one_session_to_another() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
+    let token = session.answer("SHOW tributary.token").await;
+    assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{token}");
+    other.answer(&format!("SET tributary.token = '{token}'; SET tributary.token = ''; RESET tributary.token")).await;
+    let options = format!("-c tributary.token={token}");
+    let started = proxy::open(proxy::login(server.addresses()[0], OWNER).options(&options)).await.unwrap();
+    assert_eq!(started.answer("SHOW tributary.token").await, token);
+    // What is listed is no token: it would be one of the past.
+    let listed = other.answer("SELECT setting FROM pg_settings WHERE name = 'tributary.token'").await;
+    let long = "A".repeat(70_000);
+    for (value, code) in [(listed.as_str(), "22023"), ("nonsense", "22023"), (long.as_str(), "54000")] {
+        assert_eq!(other.failure(&format!("SET tributary.token = '{value}'")).await.code, code);
+    }
+}
+
+#[tokio::test]
 async fn a_session_has_the_role_that_it_came_with() {
     let place = Place::new();
     let server = place.serve().await;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use tributary::cache::Caches;
 use tributary::changes::Feeds;
+use tributary::views::Views;
 
 /// The names of numbers in expressions of rules.
 fn named(rules: &str) -> BTreeSet<String> {
@@ -24,7 +26,8 @@ async fn every_rule_looks_at_numbers_that_are_there() {
     let rules = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml")).unwrap();
     let named = named(&rules);
     assert!(named.len() >= 7, "{named:?}");
-    let told: BTreeSet<String> = Feeds::none().families().iter().map(|family| family.name().to_owned()).collect();
+    let families = Feeds::none().families().into_iter().chain(Caches::none().families()).chain(Views::none().families());
+    let told: BTreeSet<String> = families.map(|family| family.name().to_owned()).collect();
     let unknown: Vec<&String> = named.difference(&told).collect();
     assert!(unknown.is_empty(), "nobody tells {unknown:?}");
     // Every rule says what it means and how bad it is.

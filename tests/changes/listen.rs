@@ -131,7 +131,7 @@ async fn what_cannot_be_listened_to_is_an_error_that_says_why() {
         ("public.shown", "42809"),
         ("pg_catalog.pg_class", "42809"),
         ("file.notes", "55000"),
-        ("view:public.shown", "0A000"),
+        ("view:public.shown", "42809"),
     ] {
         let failure = room.session().failure(&format!("LISTEN \"{channel}\"")).await;
         assert_eq!(failure.code, code, "{channel}: {failure:?}");

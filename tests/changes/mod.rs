@@ -22,7 +22,7 @@
 //! What one connector owes is in `contract/suite/changes.rs`, the log's own trials are beside it.
 
 mod alerts;
-mod check;
+pub mod check;
 mod disk_postgres;
 mod encrypted;
 mod faults_mariadb;
@@ -32,7 +32,7 @@ mod faults_sqlite;
 mod fill;
 pub mod follow;
 mod handed;
-mod harm;
+pub mod harm;
 mod history;
 mod idle;
 mod listen;
@@ -46,7 +46,7 @@ pub mod room;
 mod shaped;
 mod subscribe;
 mod subscriber;
-mod types;
+pub mod types;
 mod unsynced;
 
 use crate::commit::{Said, ask, eventually};

@@ -20,14 +20,18 @@ pub enum Native {
 impl Native {
     /// Runs a statement of SQL.
     pub async fn run(&mut self, sql: &str) {
+        self.try_run(sql).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// The same, where the server may go away meanwhile.
+    pub async fn try_run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        let ran = match self {
+        match self {
             Self::Postgres(connection) => connection.execute(sql).await.map(drop),
             Self::MariaDb(connection) => connection.execute(sql).await.map(drop),
             Self::Sqlite(connection) => connection.execute(sql).await.map(drop),
             Self::MongoDb { .. } => panic!("no SQL is spoken there"),
-        };
-        ran.unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// Begins a transaction.

@@ -13,7 +13,7 @@ use tributary::server::Server;
 
 use super::follow::until_streaming;
 use super::native::Native;
-use crate::commit::stage::mongodb_client;
+use crate::commit::stage::{keep_images, mongodb_client};
 use crate::support;
 use crate::support::listener::Listener;
 use crate::support::proxy::{self, OWNER, Place, Session};
@@ -171,6 +171,7 @@ pub async fn on_mongodb(server: &Mongo, documents: &[(&str, Vec<Document>)], lin
         } else {
             database.collection::<Document>(collection).insert_many(documents).await.unwrap();
         }
+        keep_images(&database, &[*collection], lines).await;
     }
     place.mongodb("mongo", server, &name, lines);
     let room = Room::open(place).await;

@@ -18,7 +18,7 @@ use crate::support::proxy::{self, OWNER, Session};
 
 /// The bytes of a value, whatever its type is.
 #[derive(Debug, PartialEq, Eq)]
-struct Raw(Vec<u8>);
+pub struct Raw(Vec<u8>);
 
 impl<'a> FromSql<'a> for Raw {
     fn from_sql(_ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
@@ -32,7 +32,7 @@ impl<'a> FromSql<'a> for Raw {
 
 /// One statement that makes the table `matrix` of a key and a column for each type, and one for each row of values: the first of each
 /// type, then the second of each, until there is none any more, and a row of NULLs.
-fn matrix(types: &[(&str, Vec<String>)], key: &str) -> Vec<String> {
+pub fn matrix(types: &[(&str, Vec<String>)], key: &str) -> Vec<String> {
     let columns: Vec<String> = types.iter().enumerate().map(|(at, (declared, _))| format!("c{at} {declared}")).collect();
     let mut statements = vec![format!("CREATE TABLE matrix (id {key}, {})", columns.join(", "))];
     let most = types.iter().map(|(_, values)| values.len()).max().unwrap();
@@ -107,7 +107,7 @@ async fn compare(room: &Room, compared: Compared<'_>, from: &str) -> usize {
 }
 
 /// The columns of a table.
-async fn columns_of(session: &Session, table: &str) -> Vec<String> {
+pub async fn columns_of(session: &Session, table: &str) -> Vec<String> {
     let (schema, name) = table.split_once('.').unwrap();
     let listed = format!(
         "SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}' AND table_name = '{name}' \
@@ -117,7 +117,7 @@ async fn columns_of(session: &Session, table: &str) -> Vec<String> {
 }
 
 /// The columns of a table whose types have a binary form.
-async fn in_binary(session: &Session, table: &str, key: &str) -> Vec<String> {
+pub async fn in_binary(session: &Session, table: &str, key: &str) -> Vec<String> {
     let mut columns = Vec::new();
     for column in columns_of(session, table).await {
         let is_key = column == key;
@@ -128,7 +128,7 @@ async fn in_binary(session: &Session, table: &str, key: &str) -> Vec<String> {
     columns
 }
 
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     if value == "NULL" { value.to_owned() } else { format!("'{}'", value.replace('\'', "''")) }
 }
 
@@ -206,7 +206,7 @@ async fn every_type_of_a_file_comes_through_its_feed_as_through_a_scan() {
 }
 
 /// Documents with a field of each type, and one with none.
-fn documents(first: i64) -> Vec<Document> {
+pub fn documents(first: i64) -> Vec<Document> {
     let uuid = Binary { subtype: BinarySubtype::Uuid, bytes: (0..16).collect() };
     let raw = Binary { subtype: BinarySubtype::Generic, bytes: vec![0, 255] };
     let wide: Decimal128 = "-12345678901234567890.5".parse().unwrap();

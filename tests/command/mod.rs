@@ -1,5 +1,6 @@
 //! The command line as its users run it: the program itself, on real directories and servers.
 
+mod copies;
 mod feeds;
 mod secrets;
 mod serving;

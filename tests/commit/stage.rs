@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mongodb::Client;
 use mongodb::bson::{Document, doc};
+use mongodb::{Client, Database};
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -49,7 +49,7 @@ pub fn tables() -> Vec<String> {
 }
 
 /// Lines of a store file that declare what documents hold.
-const COLLECTIONS: &str = "sample = 0\n[collections.accounts.columns]\n_id = \"bigint\"\nbalance = \"bigint\"\n\
+pub const COLLECTIONS: &str = "sample = 0\n[collections.accounts.columns]\n_id = \"bigint\"\nbalance = \"bigint\"\n\
     [collections.moves.columns]\n_id = \"bigint\"\naccount = \"bigint\"\namount = \"bigint\"\n\
     [collections.lists.columns]\n_id = \"bigint\"\nv = \"text\"\n";
 
@@ -82,6 +82,14 @@ pub async fn fill_mongodb(server: &Mongo, database: &str) {
     let lists: Vec<Document> = (1..=LISTS).map(|id| doc! { "_id": id, "v": "" }).collect();
     database.collection::<Document>("lists").insert_many(lists).await.unwrap();
     database.create_collection("moves").await.unwrap();
+}
+
+/// Has MongoDB keep whole documents beside their changes, where they are to be copied: what is copied cannot be told in parts.
+pub async fn keep_images(database: &Database, collections: &[&str], lines: &str) {
+    for collection in collections.iter().filter(|_| lines.contains("changes.cached")) {
+        let images = doc! { "collMod": *collection, "changeStreamPreAndPostImages": { "enabled": true } };
+        database.run_command(images).await.unwrap();
+    }
 }
 
 /// A client of MongoDB itself.
@@ -349,6 +357,8 @@ impl Stage {
                     // A transaction whose client is gone keeps its documents for no longer than this.
                     let server = Mongo::start_with(&setup(&["--setParameter=transactionLifetimeLimitSeconds=3"])).await.unwrap();
                     fill_mongodb(&server, server.database()).await;
+                    let database = mongodb_client(&server).await.database(server.database());
+                    keep_images(&database, &["accounts", "moves", "lists"], lines.store).await;
                     let door = Door::to(&server).await;
                     behind((&place, "mongo", "mongodb"), (&*server, &door, lines.store));
                     stage.2 = Some((server, door));
@@ -410,9 +420,15 @@ pub fn address(proxy: &Tributary) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, proxy.port()))
 }
 
+/// Before the rule of reads that a proxy leaves out, in the place of failpoints.
+pub const WITHOUT: &str = "without ";
+
 /// The variable with the failpoints.
 pub fn variables(failpoints: &str) -> [(&'static str, &str); 1] {
-    [("TRIBUTARY_FAILPOINTS", failpoints)]
+    match failpoints.strip_prefix(WITHOUT) {
+        Some(rule) => [("TRIBUTARY_WITHOUT_RULE", rule)],
+        None => [("TRIBUTARY_FAILPOINTS", failpoints)],
+    }
 }
 
 /// Serves a directory by a process on a free port. The directory's own `tributary.toml` is written for it.

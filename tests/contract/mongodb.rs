@@ -7,6 +7,7 @@ mod filters;
 mod fragments;
 mod lookups;
 mod marks;
+mod positions;
 mod ranges;
 mod reading;
 mod trouble;

@@ -199,9 +199,36 @@ fn rows_of_the_user_are_left_alone_and_what_a_killed_demo_has_left_is_taken_back
     }
 }
 
+/// The rows of the view before and behind a write past the server, and what is said of where they come from.
+fn followed(output: &str) -> (Vec<&str>, &str) {
+    let (_, shown) = output.split_once("\n7. ").unwrap();
+    let (shown, source) = shown.split_once("\n EXPLAIN ANALYZE of it says where that comes from:\n\n").unwrap();
+    (
+        shown.lines().filter_map(|line| line.strip_prefix(" Pettstadt | ")).collect(),
+        source.split_once("\n\n").unwrap_or((source, "")).0,
+    )
+}
+
+#[test]
+fn a_view_over_two_stores_follows_a_write_past_the_server() {
+    let outside = tempfile::tempdir().unwrap();
+    let ask = |sql: &'static str| number(outside.path(), "crew.db", sql);
+    run_demo(outside.path());
+    let visits = ask("SELECT count(*) FROM visits WHERE station_id = 12");
+    let cents = ask("SELECT CAST(round(sum(cost) * 100) AS INTEGER) FROM visits WHERE station_id = 12");
+    // The second time the view is there already.
+    let output = run_demo(outside.path());
+    let (rows, source) = followed(&output);
+    let row = |visits: i64, cents: i64| format!("{visits} | {}.{:02}", cents / 100, cents % 100);
+    assert_eq!(rows, [row(visits, cents), row(visits + 1, cents + 12_000)], "{output}");
+    assert!(source.contains("Maintained: incrementally (public.visited)") && source.contains("(public.visited)"), "{source}");
+    assert_eq!(ask("SELECT count(*) FROM visits WHERE station_id = 12"), visits);
+}
+
 /// The channels of the notifications that the demo showed, each of which tells of an added row.
 fn heard(output: &str) -> Vec<&str> {
     let (_, shown) = output.split_once("\n6. ").unwrap();
+    let shown = shown.split_once("\n7. ").unwrap().0;
     let told =
         shown.lines().filter_map(|line| line.strip_prefix(" Asynchronous notification \"")?.split_once("\" with payload \""));
     told.map(|(channel, payload)| {
@@ -260,6 +287,7 @@ fn postgres_mariadb_and_mongodb_give_the_same_answers() {
         "{embedded}"
     );
     assert_eq!(heard(&served), ["hydro.stations", "crew.visits", "field.reports"]);
+    assert_eq!(followed(&served).0, followed(&embedded).0);
     // The passwords of servers that have ended are not kept.
     assert!(!outside.path().join("catalog-of-servers").exists());
 }

@@ -124,6 +124,25 @@ async fn written_and_generated(stage: &Stage, only: Option<&str>) -> usize {
     wrong
 }
 
+/// Runs one of so many of the statements that are written down and made, and so many of the typed generator; gives how many there were and how
+/// many came out otherwise than one PostgreSQL answers them. What is refused elsewhere may be answered on this stage.
+pub async fn slice(stage: &Stage, every: usize, random: usize) -> (usize, usize) {
+    let chosen: Vec<Query> = queries(None).into_iter().step_by(every).collect();
+    let parts: Vec<Vec<Query>> =
+        (0..WORKERS).map(|worker| chosen.iter().skip(worker).step_by(WORKERS).cloned().collect()).collect();
+    let verdicts = futures::future::join_all(parts.into_iter().map(|part| judge_all(stage, part))).await;
+    let mut wrong = 0;
+    for (query, (outcome, difference)) in verdicts.iter().flatten() {
+        if *outcome != Outcome::Same && *outcome != query.expected {
+            wrong += 1;
+            eprintln!("\n{outcome:?}, in {}:\n  {}\n    {difference}", query.topic, query.line);
+        }
+    }
+    let tally = hunt::run(stage, SEED, 0, random).await;
+    eprintln!("{} statements, and {tally}", chosen.len());
+    (chosen.len() + random, wrong + tally.different)
+}
+
 fn queries(only: Option<&str>) -> Vec<Query> {
     if let Some(file) = argument("file=") {
         return lines(Path::new(&file)).iter().map(|line| query("file", line)).collect();

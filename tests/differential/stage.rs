@@ -3,6 +3,7 @@
 //! The copies are made from the set files alone, never through Tributary.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use mongodb::bson::{Bson, DateTime, Document, oid::ObjectId};
@@ -11,10 +12,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
+use tributary::sandbox::{MariaDb, Postgres};
 use tributary::server::Server;
 
 use super::ask::Asked;
 use super::set::{Column, Set, Value, bytes, unescaped};
+use crate::changes::room;
 use crate::support;
 
 /// What both sides are told on every connection.
@@ -41,19 +44,51 @@ pub struct Stage {
     _directory: TempDir,
 }
 
+/// Where the tables of stores are, and what their files say of changes.
+#[derive(Clone, Copy)]
+struct Stores {
+    postgres: &'static Postgres,
+    mariadb: &'static MariaDb,
+    /// Whether all tables are followed and cached.
+    are_cached: bool,
+}
+
+impl Stores {
+    /// Lines of the file of a store.
+    fn lines(self, sets: &[Set], schema: &str) -> String {
+        if !self.are_cached {
+            return String::new();
+        }
+        let mode = if schema == "archive" { "outbox" } else { "log" };
+        let names: Vec<String> = of(sets, schema).map(|set| format!("\"{}\"", set.name)).collect();
+        format!("changes.mode = \"{mode}\"\nchanges.cached = [{}]\n", names.join(", "))
+    }
+}
+
 impl Stage {
     /// Starts what is not running yet and fills it.
     pub async fn set(pushdown: String) -> Self {
+        let stores = Stores { postgres: support::postgres().await, mariadb: support::mariadb().await, are_cached: false };
+        Box::pin(Self::over(stores, pushdown)).await
+    }
+
+    /// The same where every table is to be cached.
+    pub async fn cached() -> Self {
+        let stores = Stores { postgres: room::postgres().await, mariadb: room::mariadb().await, are_cached: true };
+        Box::pin(Self::over(stores, "full".to_owned())).await
+    }
+
+    async fn over(stores: Stores, pushdown: String) -> Self {
         let sets = sets();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("stores")).unwrap();
         let write = |name: &str, content: String| std::fs::write(directory.path().join(name), content).unwrap();
         write("tributary.toml", "listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n".to_owned());
         let (shop, crm, archive, field, copy) = tokio::join!(
-            fill_postgres(&sets),
-            fill_mariadb(&sets),
-            fill_sqlite(&sets, directory.path()),
-            fill_mongodb(&sets),
+            fill_postgres(&sets, stores),
+            fill_mariadb(&sets, stores),
+            fill_sqlite(&sets, stores, directory.path()),
+            fill_mongodb(&sets, stores),
             fill_copy(&sets)
         );
         for (name, content) in [("shop", shop), ("crm", crm), ("archive", archive), ("field", field)] {
@@ -65,6 +100,16 @@ impl Stage {
         let mut ours = tokio_postgres::Config::new();
         ours.host("127.0.0.1").port(server.addresses()[0].port()).user("ada").dbname("tributary");
         Self { ours, copy, server, pushdown, plans: "auto".to_owned(), _directory: directory }
+    }
+
+    /// Where Tributary listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// The tables of all stores, by their schemas and names.
+    pub fn tables() -> Vec<(String, String)> {
+        sets().into_iter().map(|set| (set.schema, set.name)).collect()
     }
 
     /// The same, where Tributary plans in another mode.
@@ -127,8 +172,7 @@ fn stored(column: &Column) -> &str {
     &column.stored
 }
 
-async fn postgres_login(database: &str) -> PgConnection {
-    let server = support::postgres().await;
+async fn postgres_login(server: &Postgres, database: &str) -> PgConnection {
     let login = PgConnectOptions::new_without_pgpass().host(server.host()).port(server.port()).database(database);
     PgConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap()
 }
@@ -149,18 +193,19 @@ async fn run(connection: &mut PgConnection, statement: String) {
     connection.execute(AssertSqlSafe(statement.clone())).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
-async fn fill_postgres(sets: &[Set]) -> String {
-    let server = support::postgres().await;
+async fn fill_postgres(sets: &[Set], stores: Stores) -> String {
+    let server = stores.postgres;
     let database = server.fresh_database().await.unwrap();
-    let mut connection = postgres_login(&database).await;
+    let mut connection = postgres_login(server, &database).await;
     run(&mut connection, format!("CREATE TYPE level {LEVEL}")).await;
     for set in of(sets, "shop") {
         run(&mut connection, format!("CREATE TABLE {} ({})", set.name, definitions(set.columns.iter(), stored))).await;
         copy_in(&mut connection, &set.name, set, |value| &value.stored).await;
     }
     run(&mut connection, "ANALYZE".to_owned()).await;
+    let lines = stores.lines(sets, "shop");
     format!(
-        "kind = \"postgres\"\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n",
+        "kind = \"postgres\"\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n{lines}",
         server.host(),
         server.port(),
         server.user(),
@@ -172,10 +217,10 @@ async fn fill_postgres(sets: &[Set]) -> String {
 async fn fill_copy(sets: &[Set]) -> tokio_postgres::Config {
     let server = support::postgres().await;
     let database = format!("copy_{}", server.fresh_database().await.unwrap());
-    let mut first = postgres_login(server.database()).await;
+    let mut first = postgres_login(server, server.database()).await;
     let create = format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'");
     run(&mut first, create).await;
-    let mut connection = postgres_login(&database).await;
+    let mut connection = postgres_login(server, &database).await;
     for schema in ["shop", "crm", "archive", "field"] {
         run(&mut connection, format!("CREATE SCHEMA {schema}")).await;
     }
@@ -192,8 +237,8 @@ async fn fill_copy(sets: &[Set]) -> tokio_postgres::Config {
     config
 }
 
-async fn fill_mariadb(sets: &[Set]) -> String {
-    let server = support::mariadb().await;
+async fn fill_mariadb(sets: &[Set], stores: Stores) -> String {
+    let server = stores.mariadb;
     let database = server.fresh_database().await.unwrap();
     let login = MySqlConnectOptions::new().host(server.host()).port(server.port()).database(&database);
     let mut connection = MySqlConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
@@ -215,8 +260,10 @@ async fn fill_mariadb(sets: &[Set]) -> String {
         }
         all.commit().await.unwrap();
     }
+    let own = if stores.are_cached { format!("changes.tables = [\"{database}.*\"]\n") } else { String::new() };
+    let lines = stores.lines(sets, "crm");
     format!(
-        "kind = \"mariadb\"\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n",
+        "kind = \"mariadb\"\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n{own}{lines}",
         server.host(),
         server.port(),
         server.user(),
@@ -225,10 +272,10 @@ async fn fill_mariadb(sets: &[Set]) -> String {
 }
 
 /// Columns of type `doc` lie in one JSON column of that name.
-async fn fill_sqlite(sets: &[Set], directory: &Path) -> String {
+async fn fill_sqlite(sets: &[Set], stores: Stores, directory: &Path) -> String {
     let file = SqliteConnectOptions::new().filename(directory.join("archive.db")).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
-    let mut options = "kind = \"sqlite\"\npath = \"archive.db\"\n".to_owned();
+    let mut options = format!("kind = \"sqlite\"\npath = \"archive.db\"\n{}", stores.lines(sets, "archive"));
     for set in of(sets, "archive") {
         let plain = |column: &&Column| column.stored != "doc";
         let mut columns = definitions(set.columns.iter().filter(plain), stored);
@@ -273,7 +320,7 @@ fn json(set: &Set, row: &[Value], stored: &str) -> serde_json::Map<String, serde
         .collect()
 }
 
-async fn fill_mongodb(sets: &[Set]) -> String {
+async fn fill_mongodb(sets: &[Set], stores: Stores) -> String {
     let server = support::mongodb().await;
     let database = server.fresh_database().await.unwrap();
     let url = format!(
@@ -304,9 +351,10 @@ async fn fill_mongodb(sets: &[Set]) -> String {
             false => drop(collections.collection::<Document>(&set.name).insert_many(documents).await.unwrap()),
         }
     }
+    let lines = stores.lines(sets, "field");
     format!(
         "kind = \"mongodb\"\nhosts = [\"{}:{}\"]\nuser = \"{}\"\npassword = \"{}\"\nauth_source = \"admin\"\nreplica_set = \"{}\"\n\
-         database = \"{database}\"\ndatabases = []\n[collections.empty.columns]\nno = \"bigint\"\nlabel = \"text\"\n",
+         database = \"{database}\"\ndatabases = []\n{lines}[collections.empty.columns]\nno = \"bigint\"\nlabel = \"text\"\n",
         server.host(),
         server.port(),
         server.user(),

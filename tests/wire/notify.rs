@@ -128,7 +128,7 @@ async fn what_cannot_be_told_is_refused() {
         ("LISTEN \"shop.orders\"".to_owned(), "42P01"),
         ("LISTEN \"pg_catalog.pg_class\"".to_owned(), "42809"),
         ("LISTEN \"topic:a\"".to_owned(), "55000"),
-        ("LISTEN \"view:a\"".to_owned(), "0A000"),
+        ("LISTEN \"view:a\"".to_owned(), "42P01"),
         ("SUBSCRIBE TO pg_class".to_owned(), "42809"),
         ("SUBSCRIBE TO nothing".to_owned(), "42P01"),
         ("CALL tributary.restart_feed('shop')".to_owned(), "42501"),

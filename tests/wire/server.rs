@@ -10,11 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use tributary::cache::Caches;
 use tributary::catalog::{Catalog, system};
 use tributary::changes::Feeds;
 use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
 use tributary::session::role::{Role, Roles, Verifier};
+use tributary::session::views::ServedViews;
 use tributary::session::{Commitment, Shared};
 use tributary::task::OwnedTask;
 use tributary::telemetry::audit::Audit;
@@ -79,7 +81,9 @@ pub fn trusted(settings: Settings) -> Settings {
 pub async fn start(settings: Settings) -> Server {
     let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
-    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles), Commitment::none(), Feeds::none());
+    let (roles, commitment) = (Arc::clone(&settings.roles), Commitment::none());
+    let (shared, _reports) =
+        Shared::new(Arc::new(catalog), engine, roles, commitment, Feeds::none(), (Caches::none(), ServedViews::none()));
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! Schemas, relations and columns: `pg_namespace`, `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_description`, `pg_tables`,
-//! `pg_views`.
+//! `pg_views`, `pg_matviews`.
 
-use super::table::{Cell, NAMES, TEXTS, relation};
+use super::table::{Cell, NAMES, TEXTS, live, relation};
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::snapshot::{Relation, RelationBody, SessionFacts, Snapshot};
 use crate::cells;
@@ -72,6 +72,7 @@ pub(super) fn kind(relation: &Relation) -> &'static str {
             TableKind::View => "v",
             TableKind::MaterializedView => "m",
         },
+        RelationBody::View { .. } if relation.body.materialized().is_some() => "m",
         RelationBody::View { .. } => "v",
         RelationBody::Rows(_) => "r",
     }
@@ -86,7 +87,7 @@ pub(super) fn relations() -> Vec<SystemRelation> {
         relation("pg_catalog", "pg_description", 2609, DESCRIPTION, descriptions),
         relation("pg_catalog", "pg_tables", 0, TABLES, tables),
         relation("pg_catalog", "pg_views", 0, VIEWS, views),
-        relation("pg_catalog", "pg_matviews", 0, VIEWS, |_, _| Vec::new()),
+        live("pg_catalog", "pg_matviews", MATVIEWS, materialized_views),
     ]
 }
 
@@ -195,7 +196,7 @@ fn classes(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
                 oid: relation.oid,
                 name: &relation.name,
                 schema: schema_oid(&relation.schema),
-                access: if kind == "r" { HEAP } else { 0 },
+                access: if matches!(kind, "r" | "m") { HEAP } else { 0 },
                 rows: estimate(relation),
                 has_index: snapshot.objects.indexes.iter().any(|index| index.table_oid == relation.oid),
                 kind,
@@ -403,4 +404,35 @@ fn views(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
         cells![relation.schema.as_str(), relation.name.as_str(), owner, definition.as_deref()]
     })
     .collect()
+}
+
+const MATVIEWS: &[(&str, PgType)] = &[
+    ("schemaname", PgType::NAME),
+    ("matviewname", PgType::NAME),
+    ("matviewowner", PgType::NAME),
+    ("tablespace", PgType::NAME),
+    ("hasindexes", PgType::BOOL),
+    ("ispopulated", PgType::BOOL),
+    ("definition", PgType::TEXT),
+];
+
+/// Those of ours, and those of stores, of which their own store knows more.
+fn materialized_views(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
+    let (owner, states) = (super::server::owner_name(facts), facts.views.states());
+    let listed = all_relations(snapshot).filter(|relation| kind(relation) == "m");
+    listed
+        .map(|relation| {
+            let (schema, name) = (relation.schema.as_str(), relation.name.as_str());
+            let state = states.iter().find(|state| state.schema == schema && state.name == name);
+            let is_populated = match (&relation.body, state) {
+                (RelationBody::Stored { .. }, _) => true,
+                (_, Some(state)) => state.is_populated,
+                (body, None) => body.materialized().is_some_and(|(_, materialized)| materialized.with_data),
+            };
+            let definition = relation.body.definition();
+            let owner = relation.body.kept().map_or(owner.as_str(), |kept| kept.owner.as_str());
+            let has_index = snapshot.objects.indexes.iter().any(|index| index.table_oid == relation.oid);
+            cells![schema, name, owner, Cell::Null, has_index, is_populated, definition.as_deref()]
+        })
+        .collect()
 }

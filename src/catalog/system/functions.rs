@@ -18,7 +18,7 @@ use super::classes::attributes;
 use super::server::{role_name, role_oid};
 use super::text;
 use crate::catalog::keyword::quote_identifier;
-use crate::catalog::name::{QualifiedName, SearchPath};
+use crate::catalog::name::{QualifiedName, SearchPath, split_name};
 use crate::catalog::snapshot::{RelationBody, SessionFacts, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
@@ -376,24 +376,6 @@ fn named_relation(env: &Environment, args: &[Argument]) -> std::result::Result<i
     let name = QualifiedName { schema: parts.pop(), database: parts.pop(), relation };
     let path = SearchPath::Named(env.facts.search_path.clone());
     env.snapshot.resolve(&name, &path).map(|relation| i64::from(relation.oid))
-}
-
-/// Splits a dotted name, with quotes, and folds the unquoted parts.
-fn split_name(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for c in text.trim().chars() {
-        match c {
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            other => {
-                if let Some(last) = parts.last_mut() {
-                    if quoted { last.push(other) } else { last.extend(other.to_lowercase()) }
-                }
-            }
-        }
-    }
-    parts
 }
 
 fn regclass_text(env: &Environment, arg: Option<&Argument>) -> Option<String> {

@@ -158,7 +158,8 @@ const COLUMNS: &[(&str, PgType)] = &[
 
 fn columns(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
-    for relation in all_relations(snapshot) {
+    // PostgreSQL's information schema knows no materialized views.
+    for relation in all_relations(snapshot).filter(|relation| kind(relation) != "m") {
         for attribute in attributes(relation) {
             let shape = Shape::of(attribute.pg_type);
             let identity = attribute.generated != Generated::No;

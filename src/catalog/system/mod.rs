@@ -12,8 +12,10 @@ mod activity;
 mod classes;
 mod commits;
 mod constraints;
+mod divergence;
 mod empties;
 pub mod feeds;
+mod freshness;
 mod functions;
 mod information;
 mod server;
@@ -34,6 +36,8 @@ pub fn relations() -> Vec<SystemRelation> {
     all.extend(activity::relations());
     all.extend(commits::relations());
     all.extend(feeds::relations());
+    all.extend(freshness::relations());
+    all.extend(divergence::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

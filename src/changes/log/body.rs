@@ -161,7 +161,7 @@ pub(super) fn read_shape(body: &[u8]) -> Result<(u32, Shape), Broken> {
     if always_known.len() != columns || key.iter().any(|ordinal| *ordinal >= columns) {
         return Err(Broken("its columns do not fit together".to_owned()));
     }
-    Ok((number, Shape { id, schema: Arc::new(schema), key, always_known, digest }))
+    Ok((number, Shape { id, schema: Arc::new(schema), key, always_known, unseen: None, digest }))
 }
 
 /// Turns groups into bytes, and gives the shapes of a segment their numbers.

@@ -296,6 +296,11 @@ impl Log {
         self.files.begun_before(look_back).unwrap_or(1)
     }
 
+    /// Whether everything is kept that was received so long ago or later.
+    pub(crate) fn reaches(&self, look_back: Duration) -> bool {
+        self.files.reach(look_back)
+    }
+
     /// How many bytes it has.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.bytes()

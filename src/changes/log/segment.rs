@@ -257,6 +257,12 @@ impl Files {
         found.map(|segment| segment.header.first)
     }
 
+    /// Whether everything is kept that was received so long ago or later: nothing has been removed, or a file was begun before.
+    pub(super) fn reach(&self, ago: Duration) -> bool {
+        let list = self.list();
+        list.front().is_none_or(|first| first.header.first <= 1) || list.iter().any(|segment| segment.was_begun(ago))
+    }
+
     /// How many bytes all of them have.
     pub(super) fn bytes(&self) -> u64 {
         self.list().iter().map(|segment| segment.bytes.load(Ordering::Relaxed)).sum()

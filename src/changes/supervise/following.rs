@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +94,11 @@ pub(in crate::changes) struct Following {
     pub(in crate::changes) hub: OnceLock<Arc<Hub>>,
     /// How much waits for the log, and how far it is.
     pub(in crate::changes) queue: Mutex<Option<Arc<Queue>>>,
+    /// The [`Wanted::turn`] over whose connector a feed has begun; `u64::MAX` before that.
+    pub(in crate::changes) begun: AtomicU64,
+    /// How often it was said that tables are others, though they may look as before, and up to which of that its feed has looked.
+    pub(in crate::changes) doubted: AtomicU64,
+    pub(in crate::changes) looked: AtomicU64,
     /// The columns of the tables that are followed now.
     shapes: Mutex<BTreeMap<TableId, Arc<Shape>>>,
 }
@@ -106,6 +112,9 @@ impl Following {
             described: watch::channel(None).0,
             hub: OnceLock::new(),
             queue: Mutex::new(None),
+            begun: AtomicU64::new(u64::MAX),
+            doubted: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             shapes: Mutex::new(BTreeMap::new()),
         })
     }

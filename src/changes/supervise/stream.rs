@@ -1,5 +1,6 @@
 //! A feed while it runs: what it gives is taken, what is durable is told to the store, and its tables are looked at from time to time.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -33,6 +34,8 @@ struct Going {
     must_look: bool,
     /// When the tables were looked at.
     looked: Instant,
+    /// Up to which doubt that was.
+    doubted: u64,
     /// When it began.
     began: Instant,
     /// When the feed gave something.
@@ -58,6 +61,7 @@ impl Driver {
             looking: None,
             must_look: false,
             looked: now,
+            doubted: 0,
             began: now,
             stepped: now,
             lag_bytes: None,
@@ -69,6 +73,9 @@ impl Driver {
         self.acknowledge(feed).await;
         let mut ticks = tokio::time::interval(self.with.pacing.watch.min(Duration::from_secs(5)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.is_doubted() {
+            self.look(course, &mut going);
+        }
         loop {
             let event = self.event(feed, &mut going, &mut ticks).await;
             if let Err(halt) = self.handle(course, feed, &mut going, event).await {
@@ -164,6 +171,11 @@ impl Driver {
         }
     }
 
+    /// Whether somebody has said that tables are others, and it has not been looked since.
+    fn is_doubted(&self) -> bool {
+        self.following.looked.load(Ordering::Acquire) < self.following.doubted.load(Ordering::Acquire)
+    }
+
     /// Has the store discovered again. Where too many are asked for, this one is asked for again later.
     pub(super) fn ask_for_discovery(&self) {
         self.with.refresh.try_send(self.following.store.clone()).ok();
@@ -175,7 +187,7 @@ impl Driver {
         let Some(tables) = self.wanted_tables(course).filter(|_| !going.must_look) else { return };
         let (capture, follow, who) = (std::sync::Arc::clone(&course.capture), course.follow.clone(), self.with.instance);
         let (patience, store) = (self.with.pacing.patience, self.following.store.to_string());
-        going.looked = Instant::now();
+        (going.looked, going.doubted) = (Instant::now(), self.following.doubted.load(Ordering::Acquire));
         let look = async move {
             let survey = tokio::time::timeout(patience, capture.survey(who, &follow, &tables)).await;
             let limit_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
@@ -197,7 +209,7 @@ impl Driver {
                 going.must_look = true;
                 Ok(())
             }
-            Ok(survey) => self.resurvey(course, feed, survey).await,
+            Ok(survey) => self.resurvey(course, feed, survey, going.doubted).await,
             Err(error) => {
                 let (store, error) = (&self.following.store, error_text(&error));
                 tracing::debug!(%store, error = %Line(&error), "it is not known whether its tables are as they were");

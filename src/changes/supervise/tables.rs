@@ -1,6 +1,7 @@
 //! Which tables are followed, and what the log is told when that changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
@@ -139,13 +140,19 @@ impl Driver {
     }
 
     /// A survey while the feed runs: it is told where tables are others now. Those that were in doubt are told of in any case, since it
-    /// waits for that.
-    pub(super) async fn resurvey(&mut self, course: &Course, feed: &mut dyn Feed, survey: Survey) -> Result<(), Halt> {
+    /// waits for that. `doubted`: up to which doubt the survey came behind.
+    pub(super) async fn resurvey(
+        &mut self,
+        course: &Course,
+        feed: &mut dyn Feed,
+        survey: Survey,
+        doubted: u64,
+    ) -> Result<(), Halt> {
         self.status().set_found(survey.cautions, survey.objects);
         if let Some((reason, mend)) = survey.refused {
             return Err(Ended::Refused { reason, mend }.into());
         }
-        let waits = !self.stops.seen.is_empty();
+        let waits = !self.stops.seen.is_empty() || self.following.looked.load(Ordering::Acquire) < doubted;
         let followed = self.judge(&survey.tables, true);
         if !waits && self.told == digests(&followed) {
             // What is known of every row may be more or less than it was.
@@ -155,6 +162,7 @@ impl Driver {
         }
         let (store, patience) = (self.following.store.clone(), self.with.pacing.patience);
         self.signals.within(patience, &store, feed.reshape(&followed)).await??;
+        self.following.looked.fetch_max(doubted, Ordering::AcqRel);
         self.told = digests(&followed);
         self.set_followed(&followed, true).await?;
         self.show_begun(&followed);

@@ -21,19 +21,23 @@ use crate::stores::{StoreSchema, Table};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was found of one store: its survey where its file asks for a feed, else what of ours lies there.
-enum Looked {
+pub(super) enum Looked {
     Surveyed(Survey),
     Left(Vec<OwnObject>),
     Unknown(String),
 }
 
-/// Tells it of every store that answers. Gives how many feeds cannot be.
-pub(super) async fn tell(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)], directory: &Path) -> io::Result<usize> {
+/// Looks at every store that answers, for the instance whose directory it is.
+pub(super) async fn look_at_all<'a>(answers: &[(&'a StoreConfig, &'a Found)], directory: &Path) -> Vec<(&'a StoreConfig, Looked)> {
     let who = server::known_instance(directory).unwrap_or(InstanceId(0));
     let discovered = answers.iter().filter_map(|(store, found)| Some((*store, found.as_ref().ok()?)));
     let asked = discovered.map(|(store, schema)| async move { (store, look(store, schema, who).await) });
-    let looked: Vec<(&StoreConfig, Looked)> =
-        join_all(asked).await.into_iter().filter_map(|(store, looked)| Some((store, looked?))).collect();
+    join_all(asked).await.into_iter().filter_map(|(store, looked)| Some((store, looked?))).collect()
+}
+
+/// Tells what was found. Gives how many feeds cannot be.
+pub(super) fn tell(output: &mut dyn Write, looked: &[(&StoreConfig, Looked)], directory: &Path) -> io::Result<usize> {
+    let who = server::known_instance(directory).unwrap_or(InstanceId(0));
     let rows: Vec<Vec<String>> = looked.iter().flat_map(|(store, looked)| rows(store, looked)).collect();
     if !rows.is_empty() {
         let head = [
@@ -46,7 +50,7 @@ pub(super) async fn tell(output: &mut dyn Write, answers: &[(&StoreConfig, &Foun
         writeln!(output)?;
         table(output, &head, &rows)?;
     }
-    for (store, looked) in &looked {
+    for (store, looked) in looked {
         tell_left(output, store, looked, who)?;
     }
     Ok(looked.iter().filter(|(_, looked)| matches!(looked, Looked::Surveyed(survey) if survey.refused.is_some())).count())
@@ -102,7 +106,7 @@ fn surveyed(store: &str, survey: &Survey) -> Vec<Vec<String>> {
     refused.chain(cautions).chain(tables).collect()
 }
 
-fn named(table: &TableId) -> String {
+pub(super) fn named(table: &TableId) -> String {
     format!("{}.{}", table.namespace, table.name)
 }
 

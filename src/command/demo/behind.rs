@@ -37,14 +37,15 @@ pub(super) enum Stores {
 
 /// A row that is written in one store.
 #[derive(Clone, Copy, Debug)]
-struct Written {
-    channel: &'static str,
-    id: i64,
+pub(super) struct Written {
+    /// The channel of its table, which is the table's name.
+    pub(super) channel: &'static str,
+    pub(super) id: i64,
 }
 
 impl Written {
     /// What writes it, in the words of its store.
-    fn there(self) -> String {
+    pub(super) fn there(self) -> String {
         let id = self.id;
         match self.channel {
             "hydro.stations" => format!(
@@ -64,7 +65,7 @@ impl Written {
     }
 }
 
-/// Shows it.
+/// Shows it. Gives the number of the rows.
 ///
 /// # Errors
 /// A store or the server has refused something, or nothing is told, which are faults of the program; or the note or the output
@@ -75,7 +76,7 @@ pub(super) async fn show(
     stores: &Stores,
     (note, from): (&Note, i64),
     output: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<i64, CommandError> {
     let text = match stores {
         Stores::File(_) => EMBEDDED,
         Stores::Servers(_) => SERVED,
@@ -93,7 +94,7 @@ pub(super) async fn show(
         Ok::<PgListener, sqlx::Error>(listener)
     };
     let mut listener = in_time(heard).await?;
-    let id = in_time(free(&pool, from)).await?;
+    let id = in_time(async { own::free(&mut *pool.acquire().await?, from).await }).await?;
     let written: &[(&'static str, &'static str)] = match stores {
         Stores::File(_) => &[("crew.visits", "SQLite")],
         Stores::Servers(_) => &[("hydro.stations", "PostgreSQL"), ("crew.visits", "MariaDB"), ("field.reports", "MongoDB")],
@@ -112,11 +113,12 @@ pub(super) async fn show(
     note.remove()?;
     drop(listener);
     pool.close().await;
-    Ok(output.flush()?)
+    output.flush()?;
+    Ok(id)
 }
 
 /// Clients of the demo: the one that listens, and one that asks.
-async fn connect(address: SocketAddr, password: &Secret) -> Result<PgPool, sqlx::Error> {
+pub(super) async fn connect(address: SocketAddr, password: &Secret) -> Result<PgPool, sqlx::Error> {
     let login = Endpoint {
         host: address.ip().to_string(),
         port: address.port(),
@@ -124,13 +126,7 @@ async fn connect(address: SocketAddr, password: &Secret) -> Result<PgPool, sqlx:
         password: password.clone(),
         database: "tributary".to_owned(),
     };
-    PgPoolOptions::new().max_connections(2).connect_with(login.postgres_options().disable_statement_logging()).await
-}
-
-/// A number that no row has, this one or behind it.
-async fn free(pool: &PgPool, from: i64) -> Result<i64, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    own::free(&mut connection, from).await
+    PgPoolOptions::new().max_connections(3).connect_with(login.postgres_options().disable_statement_logging()).await
 }
 
 /// Waits until these tables are followed.
@@ -147,7 +143,7 @@ async fn until_streaming(pool: &PgPool, channels: &[&str]) -> Result<(), sqlx::E
 }
 
 /// The payload of the next notification of a channel with this part: others tell of what was written before.
-async fn hear(listener: &mut PgListener, channel: &str, part: &str) -> Result<String, CommandError> {
+pub(super) async fn hear(listener: &mut PgListener, channel: &str, part: &str) -> Result<String, CommandError> {
     let next = async {
         loop {
             let told = listener.recv().await?;
@@ -159,7 +155,7 @@ async fn hear(listener: &mut PgListener, channel: &str, part: &str) -> Result<St
     in_time(next).await
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, CommandError> {
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, CommandError> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(done) => done.map_err(|error| refused(&error)),
         Err(_elapsed) => Err(CommandError::Refused("nobody has told the demo of a change".to_owned())),
@@ -167,7 +163,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Resul
 }
 
 /// Writes a row into its store, or takes it back.
-async fn write(stores: &Stores, row: Written, is_there: bool) -> Result<(), CommandError> {
+pub(super) async fn write(stores: &Stores, row: Written, is_there: bool) -> Result<(), CommandError> {
     let endpoint = |store: &str| match stores {
         Stores::Servers(servers) => servers.endpoints().into_iter().find(|(name, _)| *name == store).map(|(_, endpoint)| endpoint),
         Stores::File(_) => None,
@@ -229,6 +225,6 @@ async fn in_mongodb(endpoint: &Endpoint, id: i64, is_there: bool) -> Result<(), 
     Ok(())
 }
 
-fn refused(error: &dyn std::fmt::Display) -> CommandError {
+pub(super) fn refused(error: &dyn std::fmt::Display) -> CommandError {
     CommandError::Refused(format!("the demo's write behind the server failed: {error}"))
 }

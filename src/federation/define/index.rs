@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{CreateIndex, Expr, IndexColumn, IndexType}
 use super::super::ast::name::fold;
 use super::super::plan::Setting;
 use super::{Planned, qualified, table_of, unsupported};
+use crate::catalog::kept::KeptIndex;
 use crate::catalog::{Relation, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::define::{Define, NewIndex, What};
@@ -24,16 +25,7 @@ pub fn create_index(setting: &Setting, create: &CreateIndex, relation: &Relation
         }
         columns.push((name, is_descending));
     }
-    let name = match &create.name {
-        Some(name) => {
-            let name = qualified(name)?;
-            if name.schema.as_ref().is_some_and(|schema| *schema != relation.schema) {
-                return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "an index is made in the schema of its table"));
-            }
-            name.relation
-        }
-        None => free_name(&setting.snapshot, relation, &columns),
-    };
+    let name = name_of(setting, create, (relation, &columns))?;
     if is_taken(&setting.snapshot, &relation.schema, &name) {
         if create.if_not_exists {
             let notices = vec![format!("relation \"{name}\" already exists, skipping")];
@@ -44,6 +36,50 @@ pub fn create_index(setting: &Setting, create: &CreateIndex, relation: &Relation
     let index = NewIndex { name, table: table.clone(), columns, is_unique: create.unique };
     let define = Define { store: store.clone(), what: What::CreateIndex(index) };
     Ok(Planned { define: Some(define), ..Planned::default() })
+}
+
+/// The index that a materialized view gets; the notice instead of it where it has one of the name already.
+///
+/// # Errors
+/// As [`create_index`].
+pub fn view_index(
+    setting: &Setting,
+    create: &CreateIndex,
+    relation: &Relation,
+) -> Result<std::result::Result<KeptIndex, String>, Diagnosis> {
+    check_form(create)?;
+    let known = relation.body.kept().map(|kept| kept.columns.as_slice()).unwrap_or_default();
+    let mut columns = Vec::with_capacity(create.columns.len());
+    for column in &create.columns {
+        let (name, is_descending) = plain(column)?;
+        if !known.iter().any(|known| known.name == name) {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")));
+        }
+        columns.push((name, is_descending));
+    }
+    let name = name_of(setting, create, (relation, &columns))?;
+    if is_taken(&setting.snapshot, &relation.schema, &name) {
+        let message = format!("relation \"{name}\" already exists");
+        let notice = format!("{message}, skipping");
+        return if create.if_not_exists { Ok(Err(notice)) } else { Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, message)) };
+    }
+    // An order is nothing that keys have.
+    let columns = columns.into_iter().map(|(name, _)| name).collect();
+    Ok(Ok(KeptIndex { name, columns, unique: create.unique }))
+}
+
+/// The name that the statement gives the index, or that it gets.
+fn name_of(
+    setting: &Setting,
+    create: &CreateIndex,
+    (relation, columns): (&Relation, &[(String, bool)]),
+) -> Result<String, Diagnosis> {
+    let Some(name) = &create.name else { return Ok(free_name(&setting.snapshot, relation, columns)) };
+    let name = qualified(name)?;
+    if name.schema.as_ref().is_some_and(|schema| *schema != relation.schema) {
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "an index is made in the schema of its table"));
+    }
+    Ok(name.relation)
 }
 
 fn check_form(create: &CreateIndex) -> Result<(), Diagnosis> {

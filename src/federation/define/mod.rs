@@ -33,7 +33,7 @@ use columns::Gathering;
 
 pub use alter::alter_table;
 pub use drop::{drop_indexes, drop_tables, in_order};
-pub use index::create_index;
+pub use index::{create_index, view_index};
 
 /// Most characters that a type of texts may be told to hold (PostgreSQL's `MaxAttrSize`).
 const LENGTH_MAX: i32 = 10_485_760;
@@ -160,6 +160,9 @@ fn table_of(relation: &Relation) -> Result<(&StoreName, &Arc<Table>), Diagnosis>
         }
         body => {
             let error = Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", relation.name));
+            if body.materialized().is_some() {
+                return Err(error.with_hint("Use DROP MATERIALIZED VIEW to remove a materialized view."));
+            }
             let is_view = match body {
                 RelationBody::View { .. } => true,
                 RelationBody::Stored { table, .. } => table.kind == TableKind::View,

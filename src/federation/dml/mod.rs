@@ -280,6 +280,7 @@ impl PlannedWrite {
         values: &[ScalarValue],
         branches: &Arc<Branches>,
     ) -> Result<Work, Diagnosis> {
+        branches.read_stores_only();
         let store = &self.target.store;
         let Some(connector) = setting.snapshot.connectors.get(store) else {
             let message = format!("store \"{store}\" is no longer configured");

@@ -11,6 +11,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::super::materialized::MaterializedTable;
 use super::super::plan::Setting;
 use super::super::provider::StoredTable;
 use super::target::Target;
@@ -35,6 +36,10 @@ pub(super) fn changed(plan: &LogicalPlan, (target, change): (&Target, Change), s
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
+            // A statement that writes runs its query.
+            if let Some(view) = MaterializedTable::of(scan) {
+                found = found.or(changed(view.query(), (target, change), setting)?);
+            }
             let provider = source_as_provider(&scan.source)?;
             let provider: &dyn Any = provider.as_ref();
             if let Some(stored) = provider.downcast_ref::<StoredTable>()

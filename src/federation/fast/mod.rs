@@ -4,6 +4,7 @@
 //! ```text
 //! prepare   query → resolve (names, types, conditions) → Lookup, kept with the prepared statement
 //! execute   Lookup + parameters → bind → Scan → the statement's branch → rows
+//!                               → or, where its table is kept as a copy (copy), → rows of that
 //!                               → relay → the store's own form of the lookup → rows as clients get them
 //! ```
 //!
@@ -19,15 +20,21 @@ mod resolve;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::error::Result as EngineResult;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::branches::Branches;
+use super::copy::{CopyExec, looked_up};
 use super::engine::Engine;
+use super::error::diagnose;
 use super::items::{plain_items, refit};
 use super::output::OutputColumn;
 use super::plan::{Bound, Setting};
@@ -67,6 +74,8 @@ pub struct Lookup {
 pub struct Ready {
     table: Arc<Table>,
     scan: Scan,
+    /// What the scan asks its store under, in store-neutral form.
+    said: Vec<Predicate>,
     schema: SchemaRef,
 }
 
@@ -89,10 +98,9 @@ impl Lookup {
     pub fn bind(&self, snapshot: &Snapshot, values: &[ScalarValue]) -> Option<Ready> {
         let connector = snapshot.connectors.get(&self.store)?;
         let mut budget = Budget::of_scan();
-        let filter = self.conditions.iter().map(|condition| {
-            let predicate = condition.bind(values)?;
-            exact(connector.as_ref(), &self.table, &predicate).filter(|kept| budget.take(kept))
-        });
+        let said = self.conditions.iter().map(|condition| condition.bind(values)).collect::<Option<Vec<Predicate>>>()?;
+        let filter =
+            said.iter().map(|predicate| exact(connector.as_ref(), &self.table, predicate).filter(|kept| budget.take(kept)));
         let scan = Scan {
             store: self.store.clone(),
             table: self.table.id.clone(),
@@ -100,7 +108,12 @@ impl Lookup {
             filter: filter.collect::<Option<Vec<Predicate>>>()?,
             limit: self.limit,
         };
-        Some(Ready { table: Arc::clone(&self.table), scan, schema: Arc::clone(&self.schema) })
+        Some(Ready { table: Arc::clone(&self.table), scan, said, schema: Arc::clone(&self.schema) })
+    }
+
+    /// Whether it is answered from a copy of its table, as far as that is known now: it is not relayed then.
+    pub fn is_copied(&self, branches: &Branches) -> bool {
+        branches.is_copied(&self.store, &self.table)
     }
 }
 
@@ -120,10 +133,29 @@ impl Ready {
         branches.expect_scans(&BTreeMap::from([(self.scan.store.clone(), 1)]))?;
         let limits = ScanLimits { batch_rows: engine.batch_rows(), ..ScanLimits::default() };
         let schema = Arc::clone(&self.schema);
-        let limit = self.scan.limit;
-        let opened = futures::stream::once(read(self.table, self.scan, Arc::clone(branches), limits)).try_flatten();
-        let rows = stop_after(opened.boxed(), limit).map(move |batch| refit(batch?, &schema));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema, rows)))
+        if branches.is_copied(&self.scan.store, &self.table) {
+            let opened = futures::stream::once(self.copied(Arc::clone(branches), limits)).try_flatten();
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, opened)));
+        }
+        let rows = self.remote(Arc::clone(branches), limits);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    /// The rows that the store sends.
+    fn remote(self, branches: Arc<Branches>, limits: ScanLimits) -> BoxStream<'static, EngineResult<RecordBatch>> {
+        let (schema, limit) = (self.schema, self.scan.limit);
+        let opened = futures::stream::once(read(self.table, self.scan, branches, limits)).try_flatten();
+        stop_after(opened.boxed(), limit).map(move |batch| refit(batch?, &schema)).boxed()
+    }
+
+    /// The rows of the copy, or those of the store where the copy does not serve the statement.
+    async fn copied(
+        self,
+        branches: Arc<Branches>,
+        limits: ScanLimits,
+    ) -> EngineResult<BoxStream<'static, EngineResult<RecordBatch>>> {
+        let found = looked_up(&branches, (self.table.as_ref(), &self.scan), self.said.clone(), limits.batch_rows).await?;
+        Ok(found.unwrap_or_else(|| self.remote(branches, limits)))
     }
 
     /// The same as a plan of one node, for `EXPLAIN`.
@@ -134,7 +166,14 @@ impl Ready {
         branches.expect_scans(&BTreeMap::from([(self.scan.store.clone(), 1)]))?;
         let connector = setting.snapshot.connectors.get(&self.scan.store);
         let described = connector.map(|connector| connector.describe_with_values(&self.table, &self.scan)).unwrap_or_default();
-        Ok(Bound::of(engine, setting, branches, Arc::new(ScanExec::new(self.table, self.scan, described))))
+        let is_copied = branches.is_copied(&self.scan.store, &self.table);
+        let scan = ScanExec::new(Arc::clone(&self.table), self.scan, described);
+        let node: Arc<dyn ExecutionPlan> = if is_copied {
+            Arc::new(CopyExec::plain(scan, &self.table, self.said).map_err(|error| diagnose(&error))?)
+        } else {
+            Arc::new(scan)
+        };
+        Ok(Bound::of(engine, setting, branches, node))
     }
 }
 

@@ -71,6 +71,7 @@ impl Relay {
 
     async fn asked(&self, branches: &Branches) -> Result<Relayed, StoreError> {
         branches.check_retired(&self.store)?;
+        branches.reads_directly(&self.store);
         // Cancel-safe: the lookup is dropped with its future, and ends in the store.
         let answer = tokio::select! {
             biased;

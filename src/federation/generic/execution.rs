@@ -18,6 +18,7 @@ use super::super::branches::Branches;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::joins;
+use super::super::materialized;
 use super::super::ordering;
 use super::super::placement::{self, Copies, NoCopies, Residual};
 use super::super::plan::{Planned, Setting, analyze};
@@ -55,7 +56,9 @@ impl Execution<'_> {
     /// # Errors
     /// As planning, and errors of constant expressions (22012, 22P02, …).
     pub(in super::super) async fn runnable(&self) -> Result<Runnable, Diagnosis> {
-        let template = self.reuse().template(self.setting.plan_mode, || self.template());
+        // A plan for all values stands on the rows of materialized views; with a query in the place of one, each execution has its own.
+        let is_whole = materialized::are_all_rows(self.planned, self.branches().as_deref());
+        let template = if is_whole { self.reuse().template(self.setting.plan_mode, || self.template()) } else { None };
         // What fails here is planned for its values, and told in the words of that.
         if let Some(template) = &template
             && let Ok(runnable) = self.generic(template).await
@@ -67,10 +70,15 @@ impl Execution<'_> {
         if template.is_some() {
             // Values that fail in their own plan as well have not come here, and say nothing of the template.
             self.reuse().refused();
-        } else if self.setting.plan_mode == PlanMode::Auto && self.reuse().is_open() {
+        } else if is_whole && self.setting.plan_mode == PlanMode::Auto && self.reuse().is_open() {
             self.learn(&runnable).await;
         }
         Ok(runnable)
+    }
+
+    /// Those of the statement, where it has some.
+    fn branches(&self) -> Option<Arc<Branches>> {
+        self.state.config().get_extension::<Branches>()
     }
 
     fn reuse(&self) -> &Reuse {
@@ -95,7 +103,7 @@ impl Execution<'_> {
     /// As planning, and errors of constant expressions.
     pub(in super::super) fn optimized(&self) -> Result<LogicalPlan, Diagnosis> {
         let told = |error: DataFusionError| diagnose(&error);
-        let logical = self.planned.logical().clone();
+        let logical = materialized::as_chosen(self.planned, self.branches().as_deref()).map_err(told)?;
         let logical = if self.values.is_empty() {
             logical
         } else {
@@ -114,7 +122,7 @@ impl Execution<'_> {
         self.engine.steps().physical.add(1);
         let kept = rechecks::keep_conditions(optimized).map_err(told)?;
         let ordered = sets::narrow(kept).and_then(joins::order::order).map_err(told)?;
-        let branches = self.state.config().get_extension::<Branches>();
+        let branches = self.branches();
         let copies: &dyn Copies = match &branches {
             Some(branches) => branches.as_ref(),
             None => &NoCopies,

@@ -67,6 +67,8 @@ struct State {
     executions: u32,
     /// How those plans looked.
     operators: Option<String>,
+    /// How many tables they could read from copies.
+    copies: usize,
     choice: Choice,
     made: Made,
     /// Executions in a row whose values the template did not take.
@@ -131,6 +133,10 @@ impl Reuse {
         let mut state = self.lock();
         if state.choice != Choice::Open {
             return false;
+        }
+        if state.copies != shape.copies() {
+            // Copies have come or gone since, which says nothing of values.
+            (state.copies, state.executions, state.operators) = (shape.copies(), 0, None);
         }
         let is_alike = state.operators.get_or_insert_with(|| shape.operators().to_owned()).as_str() == shape.operators();
         if !is_alike {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::super::copy::CopyExec;
+use super::super::materialized::ViewExec;
 use super::super::placement::exec::FragmentExec;
 use super::super::scan::ScanExec;
 use crate::stores::fragment::Relation;
@@ -14,17 +16,24 @@ use crate::stores::fragment::Relation;
 pub(super) struct Shape {
     /// The operators in plan order with what they read, without any value.
     operators: String,
-    /// The words that the stores are asked in, sorted: conditions may come in another order.
+    /// The words that the stores are asked in, and the names of views whose rows are read, sorted: conditions may come in another order.
     words: Vec<String>,
+    /// How many tables it may read from copies.
+    copies: usize,
 }
 
 impl Shape {
     /// The looks of `plan`.
     pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        let (mut operators, mut words) = (String::new(), Vec::new());
-        tell(plan.as_ref(), &mut operators, &mut words);
-        words.sort_unstable();
-        Self { operators, words }
+        let mut shape = Self { operators: String::new(), words: Vec::new(), copies: 0 };
+        tell(plan.as_ref(), &mut shape);
+        shape.words.sort_unstable();
+        shape
+    }
+
+    /// How many tables it may read from copies, which come and go with them.
+    pub(super) fn copies(&self) -> usize {
+        self.copies
     }
 
     /// The operators alone, which are the same for all values that are planned alike.
@@ -38,18 +47,25 @@ impl Shape {
     }
 }
 
-fn tell(plan: &dyn ExecutionPlan, operators: &mut String, words: &mut Vec<String>) {
+fn tell(plan: &dyn ExecutionPlan, shape: &mut Shape) {
+    let Shape { operators, words, copies } = shape;
     let mut asked = |described: &str| {
         let parts = described.split(|letter: char| !letter.is_alphanumeric());
         words.extend(parts.filter(|word| !word.is_empty()).map(str::to_owned));
     };
     operators.push_str(plan.name());
     let node: &dyn Any = plan;
-    if let Some(exec) = node.downcast_ref::<ScanExec>() {
+    let copy = node.downcast_ref::<CopyExec>();
+    *copies += usize::from(copy.is_some());
+    if let Some(exec) = node.downcast_ref::<ScanExec>().or_else(|| copy.map(CopyExec::scan)) {
         asked(exec.described());
         let scan = exec.scan();
         let limited = if scan.limit.is_some() { " limited" } else { "" };
         operators.push_str(&format!(" {} {:?} {}{limited}", scan.store, scan.table, scan.filter.len()));
+    }
+    if let Some(exec) = node.downcast_ref::<ViewExec>() {
+        asked(exec.named());
+        operators.push_str(&format!(" {} {}", exec.named(), exec.conditions()));
     }
     if let Some(exec) = node.downcast_ref::<FragmentExec>() {
         asked(exec.described());
@@ -65,7 +81,7 @@ fn tell(plan: &dyn ExecutionPlan, operators: &mut String, words: &mut Vec<String
     }
     operators.push('(');
     for child in plan.children() {
-        tell(child.as_ref(), operators, words);
+        tell(child.as_ref(), shape);
     }
-    operators.push(')');
+    shape.operators.push(')');
 }

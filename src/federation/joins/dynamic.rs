@@ -36,6 +36,8 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::scalar::ScalarValue;
 
+use super::super::copy::CopyExec;
+use super::super::materialized::ViewExec;
 use super::super::placement::exec::FragmentExec;
 use super::super::pushdown::{comparison, flip, value};
 use super::super::scan::ScanExec;
@@ -148,7 +150,11 @@ pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
         let scan = leaf.downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(ids));
         let scan = scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
         let part = || leaf.downcast_ref::<FragmentExec>()?.awaiting(ids);
+        let copy = || leaf.downcast_ref::<CopyExec>()?.awaiting(ids);
+        let view = || leaf.downcast_ref::<ViewExec>()?.awaiting(ids);
         let marked = scan.or_else(|| part().map(|part| Arc::new(part) as Arc<dyn ExecutionPlan>));
+        let marked = marked.or_else(|| copy().map(|copy| Arc::new(copy) as Arc<dyn ExecutionPlan>));
+        let marked = marked.or_else(|| view().map(|view| Arc::new(view) as Arc<dyn ExecutionPlan>));
         Ok(marked.map_or(Transformed::no(node), Transformed::yes))
     })?;
     Ok(marked.data)

@@ -51,6 +51,11 @@ mod template;
 mod tests;
 mod totals;
 
+/// Whether a function counts as one that gives another value each time only so that it is left where it stands.
+pub(super) fn only_stays(name: &str) -> bool {
+    functions::returns_set(name) || matches!(name, "or_null" | "only_row" | "failing_ntile" | "failing_nth_value")
+}
+
 pub(super) use cast::{Assigned, assign_array, is_assignable, number_type};
 pub(super) use comparands::simplified;
 pub(super) use faults::{always_fits, may_fail};

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use crate::cache::{Consistency, OnStale};
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::options::parse_duration;
 
-pub use registry::{CROSS_STORE_COMMIT, IDEMPOTENCY_KEY, LAST_COMMIT, find};
+pub use registry::{CONSISTENCY, CROSS_STORE_COMMIT, IDEMPOTENCY_KEY, LAST_COMMIT, MAX_STALENESS, ON_STALE, TOKEN, find};
 use registry::{Form, SPECS, Spec};
 use value::{canonical, date_style, split_identifiers, time_zone};
 
@@ -47,6 +48,19 @@ pub struct Settings {
     affecting: Arc<[String]>,
     /// What [`Settings::statement_timeout`] answers, for every message that may run something asks for it.
     statement_timeout: Option<Duration>,
+    /// What [`Settings::freshness`] answers, for every statement that reads asks for it.
+    freshness: Freshness,
+}
+
+/// How fresh reads are asked to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// `tributary.consistency`
+    pub consistency: Consistency,
+    /// `tributary.max_staleness`; `None` when it is 0.
+    pub max_staleness: Option<Duration>,
+    /// `tributary.on_stale`
+    pub on_stale: OnStale,
 }
 
 #[derive(Debug, Clone)]
@@ -60,8 +74,9 @@ impl Default for Settings {
     fn default() -> Self {
         let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
         let (display, affecting, starts) = (display_of(&values), affecting_of(&values), values.clone());
-        let (undo, changed, statement_timeout) = (Vec::new(), Vec::new(), timeout_of(&values));
-        Self { starts, values, undo, in_block: false, generation: 0, changed, display, affecting, statement_timeout }
+        let (undo, changed, statement_timeout) = (Vec::new(), Vec::new(), duration_of(&values, "statement_timeout"));
+        let freshness = freshness_of(&values);
+        Self { starts, values, undo, in_block: false, generation: 0, changed, display, affecting, statement_timeout, freshness }
     }
 }
 
@@ -143,6 +158,9 @@ impl Settings {
         if differs {
             self.derive_anew();
         }
+        if [CONSISTENCY, MAX_STALENESS, ON_STALE].contains(&name) {
+            self.freshness = freshness_of(&self.values);
+        }
     }
 
     /// Takes note of what the server tells of the session by one of its quiet settings.
@@ -160,7 +178,7 @@ impl Settings {
     fn derive_anew(&mut self) {
         self.display = display_of(&self.values);
         self.affecting = affecting_of(&self.values);
-        self.statement_timeout = timeout_of(&self.values);
+        self.statement_timeout = duration_of(&self.values, "statement_timeout");
     }
 
     /// Whether a transaction has room to undo so many further changes.
@@ -278,6 +296,11 @@ impl Settings {
         self.statement_timeout
     }
 
+    /// How fresh reads are asked to be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
     /// `lock_timeout`; `None` when it is 0.
     pub fn lock_timeout(&self) -> Option<Duration> {
         parse_duration(self.get("lock_timeout")).filter(|timeout| !timeout.is_zero())
@@ -315,9 +338,18 @@ impl Settings {
     }
 }
 
-fn timeout_of(values: &BTreeMap<&'static str, String>) -> Option<Duration> {
-    let text = values.get("statement_timeout")?;
-    parse_duration(text).filter(|timeout| !timeout.is_zero())
+fn duration_of(values: &BTreeMap<&'static str, String>, name: &str) -> Option<Duration> {
+    let text = values.get(name)?;
+    parse_duration(text).filter(|duration| !duration.is_zero())
+}
+
+fn freshness_of(values: &BTreeMap<&'static str, String>) -> Freshness {
+    let word = |name: &str| values.get(name).map_or("", String::as_str);
+    Freshness {
+        consistency: Consistency::of_word(word(CONSISTENCY)).unwrap_or(Consistency::Session),
+        max_staleness: duration_of(values, MAX_STALENESS),
+        on_stale: OnStale::of_word(word(ON_STALE)).unwrap_or(OnStale::Store),
+    }
 }
 
 fn affecting_of(values: &BTreeMap<&'static str, String>) -> Arc<[String]> {
@@ -466,6 +498,62 @@ mod tests {
         assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
         settings.set("statement_timeout", Some("0"), false).unwrap();
         assert_eq!(settings.statement_timeout(), None);
+    }
+
+    #[test]
+    fn what_reads_ask_for_follows_its_settings() {
+        let mut settings = Settings::default();
+        let asked = |settings: &Settings| {
+            let Freshness { consistency, max_staleness, on_stale } = settings.freshness();
+            (consistency, max_staleness, on_stale)
+        };
+        assert_eq!(asked(&settings), (Consistency::Session, None, OnStale::Store));
+        settings.set(CONSISTENCY, Some("bounded"), false).unwrap();
+        settings.set(MAX_STALENESS, Some("1500"), false).unwrap();
+        settings.set(ON_STALE, Some("Wait"), false).unwrap();
+        let first = (Consistency::Bounded, Some(Duration::from_millis(1500)), OnStale::Wait);
+        assert_eq!(asked(&settings), first);
+        settings.begin();
+        settings.set(MAX_STALENESS, Some("2s"), true).unwrap();
+        settings.set(ON_STALE, Some("error"), false).unwrap();
+        assert_eq!(asked(&settings), (Consistency::Bounded, Some(Duration::from_secs(2)), OnStale::Error));
+        settings.end(false);
+        assert_eq!(asked(&settings), first);
+        settings.set(MAX_STALENESS, Some(""), false).unwrap();
+        assert_eq!((asked(&settings).1, settings.show(MAX_STALENESS).unwrap()), (None, "0"));
+        settings.reset_all().unwrap();
+        assert_eq!(asked(&settings), (Consistency::Session, None, OnStale::Store));
+        check(MAX_STALENESS, "90000", Ok("90s"));
+        check(MAX_STALENESS, " ", Ok("0"));
+        check(MAX_STALENESS, "soon", Err("22023"));
+        check("statement_timeout", "", Err("22023"));
+        check(CONSISTENCY, "linearizable", Err("22023"));
+        check(ON_STALE, "panic", Err("22023"));
+        for word in ["store", "strong", "session", "bounded", "eventual"] {
+            check(CONSISTENCY, word, Ok(word));
+            settings.set(CONSISTENCY, Some(word), false).unwrap();
+            assert_eq!(settings.freshness().consistency.word(), word);
+        }
+    }
+
+    #[test]
+    fn plans_are_made_anew_for_the_consistency_and_nothing_else_of_it() {
+        let mut settings = Settings::default();
+        let generation = settings.generation();
+        settings.set(MAX_STALENESS, Some("1s"), false).unwrap();
+        settings.set(ON_STALE, Some("error"), false).unwrap();
+        assert_eq!(settings.generation(), generation);
+        settings.set(CONSISTENCY, Some("store"), false).unwrap();
+        assert_ne!(settings.generation(), generation);
+    }
+
+    #[test]
+    fn a_token_is_no_value_among_the_others() {
+        // The session takes it before it comes here.
+        check(TOKEN, "AXsicCI6e319", Err("55P02"));
+        let mut settings = Settings::default();
+        settings.reset_all().unwrap();
+        assert_eq!(settings.show(TOKEN).unwrap(), registry::TOKEN_LISTED);
     }
 
     #[test]

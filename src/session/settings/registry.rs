@@ -1,5 +1,6 @@
 //! Every setting: type, default, whether clients are told of changes, whether results depend on it.
 
+use crate::cache::{Consistency, OnStale};
 use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
 use crate::write::keys::KEY_BYTES_MAX;
@@ -19,6 +20,8 @@ pub enum Form {
     Integer(i64, i64),
     /// Milliseconds, or a duration with a unit.
     Milliseconds,
+    /// The same, where no text is 0.
+    MillisecondsOrNone,
     /// A size with a unit; a bare number is in kilobytes.
     Kilobytes,
     /// One of these words.
@@ -76,6 +79,16 @@ pub const IDEMPOTENCY_KEY: &str = "tributary.idempotency_key";
 pub const LAST_COMMIT: &str = "tributary.last_commit";
 /// The setting that says what is done with stores that cannot be committed together.
 pub const CROSS_STORE_COMMIT: &str = "tributary.cross_store_commit";
+/// The setting that says what a read of a copy must contain.
+pub const CONSISTENCY: &str = "tributary.consistency";
+/// The setting that says how old what a copy shows may be.
+pub const MAX_STALENESS: &str = "tributary.max_staleness";
+/// The setting that says what becomes of a read for which no copy is fresh enough.
+pub const ON_STALE: &str = "tributary.on_stale";
+/// The setting that carries what a session has written and seen to another one. Its value is not kept among the settings.
+pub const TOKEN: &str = "tributary.token";
+/// What is listed as the value of [`TOKEN`]: no token, so that nobody takes an old one for one of now.
+pub const TOKEN_LISTED: &str = "(SHOW tributary.token)";
 
 const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
 
@@ -166,6 +179,13 @@ pub const SPECS: &[Spec] = &[
     spec("transaction_deferrable", Form::Bool, "off", "Whether the current transaction may wait until it begins; it never does."),
     spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    spec(
+        CONSISTENCY,
+        Form::Choice(&Consistency::WORDS),
+        "session",
+        "What reads of cached tables must contain: what their store has committed by now (strong), what the session has written and \
+         seen (session), the same, at most max_staleness old (bounded), or any state (eventual); store reads no copy.",
+    ),
     quiet(spec(
         CROSS_STORE_COMMIT,
         Form::Choice(&["atomic", "saga"]),
@@ -185,12 +205,25 @@ pub const SPECS: &[Spec] = &[
         "Names the current transaction, or the next one: sent again under the same name it is answered as before and changes nothing.",
     )),
     quiet(spec(LAST_COMMIT, Form::ReadOnly, "none", "What the latest commit of the session has promised, and for which stores.")),
+    quiet(spec(MAX_STALENESS, Form::MillisecondsOrNone, "0", "How old what a copy of a table shows may be; 0 sets no bound.")),
+    quiet(spec(
+        ON_STALE,
+        Form::Choice(&OnStale::WORDS),
+        "store",
+        "What a read does for which no copy is fresh enough: read the store, wait until statement_timeout, or fail with 55000.",
+    )),
     spec("tributary.plan_cache", Form::Bool, "on", "Whether statements use the plans that sessions share, and add theirs."),
     affecting(spec(
         "tributary.pushdown",
         Form::Choice(Level::WORDS),
         "full",
         "What stores are asked for: full lets them run parts of plans, scans filters and limits of single tables, none columns only.",
+    )),
+    quiet(spec(
+        TOKEN,
+        Form::ReadOnly,
+        TOKEN_LISTED,
+        "SHOW gives what later reads of the session must contain; SET adds such a token of another session, and '' forgets all of it.",
     )),
     spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds all queries together."),
     spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),

@@ -1,5 +1,7 @@
 //! What the values of settings mean, and how they are stored and shown.
 
+use std::time::Duration;
+
 use chrono_tz::Tz;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -43,7 +45,8 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             }
             number.to_string()
         }
-        Form::Milliseconds => shown_duration(parse_duration(value).ok_or_else(bad)?),
+        Form::MillisecondsOrNone if value.trim().is_empty() => shown_duration(Duration::ZERO),
+        Form::Milliseconds | Form::MillisecondsOrNone => shown_duration(parse_duration(value).ok_or_else(bad)?),
         Form::Kilobytes => {
             parse_size(value).ok_or_else(bad)?;
             value.to_owned()
@@ -80,7 +83,7 @@ fn bool_word(lower: &str) -> Option<&'static str> {
 }
 
 /// As PostgreSQL shows a time setting: in the largest unit that divides it.
-fn shown_duration(duration: std::time::Duration) -> String {
+fn shown_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     let fits = units.iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size));

@@ -3,7 +3,7 @@
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
 
-use super::{Bound, compensate, emit, resolve};
+use super::{Bound, cached, compensate, emit, resolve};
 use crate::error::{Diagnosis, sentence, sqlstate};
 use crate::pgtype::PgType;
 use crate::session::Session;
@@ -25,6 +25,7 @@ pub(super) async fn run(session: &mut Session, text: &str, function: &Function, 
         "tributary.emit" => Box::pin(emit::call(session, (text, bound), arguments)).await?,
         "tributary.compensate" => compensate::run(session, &given(&name, arguments)?)?,
         "tributary.restart_feed" => restart_feed(session, &given(&name, arguments)?)?,
+        "tributary.reload_cache" => cached::reload(session, &given(&name, arguments)?)?,
         "tributary.resolve" => Box::pin(resolve::run(session, &given(&name, arguments)?)).await?,
         _ => return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("procedure {name} does not exist"))),
     }
@@ -36,9 +37,10 @@ pub(super) fn is_write(function: &Function) -> bool {
     is_it(function)
 }
 
-/// Whether a procedure is waited for once it runs: it writes, or decides over what was written. A refresh reads.
+/// Whether a procedure is waited for once it runs: it writes, or decides over what was written. The others read, or begin something.
 pub(super) fn is_waited_for(function: &Function) -> bool {
-    !matches!(setting_name(&function.name).as_str(), "tributary.refresh" | "tributary.restart_feed")
+    let is_beside = ["tributary.refresh", "tributary.restart_feed", "tributary.reload_cache"];
+    !is_beside.contains(&setting_name(&function.name).as_str())
 }
 
 /// Has the feed of a store begin again that waits for somebody.
@@ -231,6 +233,7 @@ mod tests {
         let waited = |text: &str| (is_waited_for(&function(text)), is_write(&function(text)));
         assert_eq!(waited("CALL tributary.refresh('a')"), (false, false));
         assert_eq!(waited("CALL tributary.restart_feed('a')"), (false, false));
+        assert_eq!(waited("CALL tributary.reload_cache('a.b')"), (false, false));
         assert_eq!(waited("CALL tributary.emit('a', 'b', 'c')"), (true, true));
         assert_eq!(waited("CALL tributary.resolve('a', 'b')"), (true, false));
     }

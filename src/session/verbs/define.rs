@@ -1,8 +1,8 @@
-//! `CREATE`, `ALTER` and `DROP` of tables, indexes and views: who may, when, and who does it.
+//! `CREATE`, `ALTER` and `DROP` of tables, indexes and views, and `REFRESH` of materialized ones: who may, when, and who does it.
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use super::{table, view};
+use super::{cached, materialized, result_rules, table, view};
 use crate::catalog::QualifiedName;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -28,7 +28,13 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
     session.check_repeatable(verb)?;
     match definition {
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
-        Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await,
+        Definition::Refresh(asked) => Box::pin(materialized::refresh(session, asked)).await,
+        Definition::SetCached(asked) => Box::pin(cached::set(session, asked)).await,
+        Definition::CreateCache(asked) => Box::pin(result_rules::create(session, text, asked)).await,
+        Definition::DropCache(asked) => Box::pin(result_rules::drop_cache(session, asked)).await,
+        Definition::Drop(dropping) if matches!(dropping.kind, Dropped::View | Dropped::MaterializedView) => {
+            Box::pin(view::drop_views(session, dropping)).await
+        }
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
             Box::pin(table::run(session, definition)).await
         }
@@ -37,12 +43,20 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
 
 /// What a statement is about, with schemas where they are known, and the store that it is in. For an index it is the table that gets it.
 fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<StoreName>) {
+    match definition {
+        Definition::CreateCache(asked) => return (asked.name.clone().unwrap_or_else(|| "cache".to_owned()), None),
+        Definition::DropCache(asked) => return (asked.name.clone(), None),
+        _ => {}
+    }
     let names: Vec<&ObjectName> = match definition {
         Definition::CreateView(asked) => vec![&asked.name],
+        Definition::Refresh(asked) => vec![&asked.name],
         Definition::CreateTable(asked) => vec![&asked.name],
         Definition::AlterTable(asked) => vec![&asked.name],
+        Definition::SetCached(asked) => vec![&asked.name],
         Definition::CreateIndex(asked) => vec![&asked.table_name],
         Definition::Drop(asked) => asked.names.iter().collect(),
+        Definition::CreateCache(_) | Definition::DropCache(_) => Vec::new(),
     };
     let is_new = matches!(definition, Definition::CreateView(_) | Definition::CreateTable(_));
     let mut store = None;
@@ -77,7 +91,7 @@ fn schema_of(setting: &Setting, name: &QualifiedName, is_new: bool) -> Option<St
     of_index.or_else(|| path.first()).map(|schema| schema.name.clone())
 }
 
-/// Views are so for all sessions at once, and not undone by a ROLLBACK.
+/// What is kept here is so for all sessions at once, and not undone by a ROLLBACK.
 fn check_transaction(session: &Session, definition: &Definition) -> Result<(), Diagnosis> {
     let verb = definition.verb();
     let read_only = match &session.block {
@@ -85,7 +99,7 @@ fn check_transaction(session: &Session, definition: &Definition) -> Result<(), D
         None => session.settings.is_on("default_transaction_read_only"),
     };
     access::check_block(verb, read_only)?;
-    if session.block.is_some() && definition.is_of_views() {
+    if session.block.is_some() && definition.is_kept_here() {
         let detail = "The server keeps it: it is seen by all sessions at once, and would not be undone by ROLLBACK.";
         return Err(not_in_block(verb, detail));
     }
@@ -103,10 +117,13 @@ pub(super) fn not_in_block(verb: &str, detail: &str) -> Diagnosis {
 /// Whether a statement defines something that its store undoes with its transaction, so that it belongs to that of the statements around it.
 pub(in crate::session) fn joins_transactions(session: &mut Session, kind: &Kind) -> bool {
     let Kind::Define(definition) = kind else { return false };
-    if definition.is_of_views() {
+    if definition.is_kept_here() {
         return false;
     }
     let setting = session.setting();
+    if materialized::is_about_one(&setting, definition) {
+        return false;
+    }
     let (_, store) = object_of(&setting, definition);
     let connector = store.and_then(|store| setting.snapshot.connectors.get(&store));
     connector.is_some_and(|connector| connector.defines_in_transactions())

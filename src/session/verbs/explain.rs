@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::TryStreamExt;
 
-use super::{Bound, select, text_column, text_rows};
+use super::{Bound, results, select, text_column, text_rows};
 use crate::error::Diagnosis;
 use crate::federation::error::diagnose;
 use crate::federation::generic::PlanMode;
@@ -37,13 +37,17 @@ pub(super) async fn run(
     Asked { analyze, json }: Asked,
     bound: Bound<'_>,
 ) -> Result<Execution, Diagnosis> {
+    // Its rows are thrown away, as those are that the plan gives.
+    let kept = if analyze { Box::pin(results::look(session, text, query, bound)).await?.line() } else { None };
     let mut setting = session.setting();
     // What is explained is no execution that counts; under `force_generic_plan` the generic plan is explained.
     if setting.plan_mode == PlanMode::Auto {
         setting.plan_mode = PlanMode::Custom;
     }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let branches = session.branches(&setting.snapshot);
+    let branches = session.branches(&setting.snapshot)?;
+    // What does not run waits for no copy, and is no read of one.
+    let branches = if analyze { branches } else { Arc::new(branches.only_planned()) };
     let lookup = select::resolve_bound(session, &setting.snapshot, query, bound);
     let fast = lookup.and_then(|lookup| lookup.bind(&setting.snapshot, values));
     let ready = match fast {
@@ -55,13 +59,15 @@ pub(super) async fn run(
     };
     if analyze {
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
+        session.past.read(&branches);
         drained.map_err(|error| diagnose(&error))?;
     }
-    let lines = if json {
+    let mut lines = if json {
         vec![explain::json(&ready, &branches, analyze).await?]
     } else {
         explain::lines(&ready, &branches, analyze).await?
     };
+    lines.extend(kept.filter(|_| !json));
     let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
     Ok(Execution::Rows(text_rows(session, Tag::Whole("EXPLAIN"), vec![column(json)], &rows)?))
 }

@@ -60,12 +60,13 @@ pub(super) async fn run(
     check(session, &setting, locking, &locked)?;
     let branches = match owner(&locked)? {
         Some(store) => Box::pin(hold(session, &setting, &store, &locked)).await?,
-        None => session.branches(&setting.snapshot),
+        None => session.branches(&setting.snapshot)?,
     };
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = digits::bind(&session.shared.engine, &setting, &planned, values, (&branches, None)).await;
     let stream = ready.map_err(|error| select::located(error, query, text))?.run()?;
-    Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone())))
+    let rows = Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone());
+    Ok(Execution::Rows(rows.noted(session.past.through(&branches))))
 }
 
 /// Who asks, and whether the stores can.

@@ -1,5 +1,6 @@
 //! One file per statement kind. Each has an entry function that does the statement's work on a session.
 
+mod cached;
 mod call;
 mod compensate;
 mod copy;
@@ -11,7 +12,10 @@ mod execute;
 mod explain;
 mod listen;
 mod lock;
+mod materialized;
 mod resolve;
+mod result_rules;
+mod results;
 mod rights;
 mod select;
 mod set;
@@ -75,7 +79,7 @@ pub(super) async fn run(
         Kind::RollbackTo(name) => transaction::rollback_to(session, name).await,
         Kind::Set(set) => set::run(session, set),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
-        Kind::Show(name) => show::run(session, name),
+        Kind::Show(name) => show::run(session, name).await,
         Kind::Discard(object) => discard::run(session, *object),
         Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body).await,
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments, reading).await,

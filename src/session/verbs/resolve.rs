@@ -32,6 +32,7 @@ pub(super) async fn run(session: &mut Session, arguments: &[String]) -> Result<(
     let event = event.with("name", name.as_str()).with("word", word);
     match &resolved {
         Ok(stores) => {
+            stores.iter().for_each(|store| session.past.by_itself(store, None));
             let stores: Vec<&str> = stores.iter().map(StoreName::as_str).collect();
             audit.tell(event.with("stores", stores.join(", ")).done()).await;
         }

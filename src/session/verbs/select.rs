@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::Bound;
+use super::{Bound, results};
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -15,6 +15,7 @@ use crate::federation::ranges::Reading;
 use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn, Relaying, Rows, Tag};
 use crate::session::prepared::{Prepared, Route};
+use crate::session::statement::Kind;
 use crate::session::transaction::Block;
 
 /// The command tag of queries.
@@ -107,8 +108,8 @@ pub(super) fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
 }
 
 /// The straight way of a portal: its prepared lookup still holds, stands alone in its branches, and has rows that need not be
-/// decoded for the formats of the portal. `None` leaves the portal as it was.
-pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<Relaying> {
+/// decoded for the formats of the portal, which come from the store and not from a copy. `None` leaves the portal as it was.
+pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Relaying> {
     // What the block has written is seen through its own branches only.
     let is_bound = |block: &Block| block.failed || block.modes.isolation.is_repeatable() || block.writers.is_some();
     if session.block.as_ref().is_some_and(is_bound) {
@@ -116,13 +117,24 @@ pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<R
     }
     let snapshot = session.snapshot();
     let under = (snapshot.version, session.settings.generation());
-    let portal = session.names.portal_mut(portal).ok()?;
+    let portal = session.names.portal(name).ok()?;
     let route = &portal.statement.route;
     let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
+    if let Some(Kind::Query(query)) = portal.statement.parsed.as_ref().map(|parsed| &parsed.kind)
+        && results::may_serve(session, &snapshot, query)
+    {
+        return None;
+    }
     let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
-    portal.done = true;
-    let branches = session.branches(&snapshot);
-    Some(Relaying::new(relay, branches, session.guard.clone()))
+    let lookup = Arc::clone(lookup);
+    // What keeps them from being made is told where the statement is run.
+    let branches = session.branches(&snapshot).ok()?;
+    if lookup.is_copied(&branches) {
+        return None;
+    }
+    session.names.portal_mut(name).ok()?.done = true;
+    let seen = session.past.through(&branches);
+    Some(Relaying::new(relay, branches, session.guard.clone(), seen))
 }
 
 /// Runs a query.
@@ -133,15 +145,18 @@ pub(super) async fn run(
     bound: Bound<'_>,
     reading: Reading,
 ) -> Result<Execution, Diagnosis> {
+    if let Some(execution) = results::run(session, text, query, bound, reading).await? {
+        return Ok(execution);
+    }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let snapshot = session.snapshot();
     if let Some(lookup) = current_lookup(session, &snapshot, query, bound)
         && let Some(ready) = lookup.bind(&snapshot, values)
     {
-        let branches = session.branches(&snapshot);
+        let branches = session.branches_for(&snapshot, reading)?;
         let stream = ready.run(&session.shared.engine, &branches)?;
-        let columns = lookup.columns.clone();
-        return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone())));
+        let rows = Rows::new(lookup.columns.clone(), session.settings.display(), stream, SELECTED, session.guard.clone());
+        return Ok(Execution::Rows(rows.noted(session.past.through(&branches))));
     }
     Box::pin(run_planned(session, text, query, bound, reading)).await
 }
@@ -159,9 +174,10 @@ async fn run_planned(
         session.shared.doubt(&planned);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
     }
-    let branches = session.branches(&setting.snapshot);
+    let branches = session.branches_for(&setting.snapshot, reading)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = digits::bind(&session.shared.engine, &setting, &planned, values, (&branches, None)).await;
     let stream = ready.map_err(|error| located(error, query, text))?.run()?;
-    Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone())))
+    let rows = Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone());
+    Ok(Execution::Rows(rows.noted(session.past.through(&branches))))
 }

@@ -10,6 +10,7 @@ use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
+use crate::session::settings::TOKEN;
 use crate::session::statement::{fold, setting_name};
 
 /// `SET …`
@@ -85,6 +86,8 @@ fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Re
             check_role(&session.role, &value)?;
             session.settings.set(name, Some(&value), local)
         }
+        // Kept beside the settings: what is required is not taken back with a transaction.
+        TOKEN => session.past.take_token(&value),
         _ => session.settings.set(name, Some(&value), local),
     }
 }

@@ -17,7 +17,7 @@ use crate::federation::plan::Setting;
 use crate::federation::subscribe::{self, Delta};
 use crate::pgtype::PgType;
 use crate::session::Session;
-use crate::session::follow::{Following, Target};
+use crate::session::follow::{Beginning, Following, FollowingView, Target, shape_of};
 use crate::session::listen::too_many;
 use crate::session::output::{Execution, OutputColumn, Rows, Tag};
 use crate::session::rights::{Grounds, may_follow, not_followed};
@@ -74,6 +74,18 @@ pub(super) async fn run(
     check_format(asked.copy.as_ref(), &delta.columns)?;
     let columns: Vec<usize> = (0..delta.table.columns.len()).collect();
     may_follow(&session.shared.roles.load(), &session.role, &delta.relation, &columns)?;
+    let Some(store) = delta.store.clone() else {
+        let following = follow_view(session, delta, (asked, place), grounds)?;
+        let (columns, schema) = (following.columns().to_vec(), Arc::clone(following.schema()));
+        let batches = stream::try_unfold(following, |mut following| async move {
+            let next = Box::pin(following.next()).await;
+            next.map(|batch| Some((batch, following))).map_err(DataFusionError::from)
+        });
+        let stream = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
+        let rows = Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone()).live();
+        return Ok(given(rows, asked));
+    };
+    let seen = session.past.of_store(&store);
     let following = follow(session, delta, (asked, place), grounds).await?;
     let (columns, schema) = (following.columns().to_vec(), Arc::clone(following.schema()));
     let batches = stream::try_unfold(following, |mut following| async move {
@@ -81,11 +93,16 @@ pub(super) async fn run(
         next.map(|batch| Some((batch, following))).map_err(DataFusionError::from)
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
-    let rows = Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone()).live();
-    Ok(match &asked.copy {
+    let rows = Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone()).live().noted(seen);
+    Ok(given(rows, asked))
+}
+
+/// The rows in the form that was asked for.
+fn given(rows: Rows, asked: &Subscribing) -> Execution {
+    match &asked.copy {
         Some(format) => Execution::Copy { rows: rows.with_tag(Tag::Counted("COPY")), format: format.clone() },
         None => Execution::Rows(rows),
-    })
+    }
 }
 
 async fn plan(session: &mut Session, setting: &Setting, text: &Arc<str>, asked: &Subscribing) -> Result<Delta, Diagnosis> {
@@ -140,17 +157,18 @@ async fn follow(
     grounds: Grounds,
 ) -> Result<Following, Diagnosis> {
     let feeds = Arc::clone(&session.shared.feeds);
+    let Some(store) = delta.store.clone() else { return Err(super::internal("a view is followed as a table")) };
     let label = (delta.relation.schema.as_str(), delta.relation.name.as_str());
-    let shape = feeds.subscribed_from(&delta.store, &delta.table.id).map_err(|why| not_followed(label, &why))?;
+    let shape = feeds.subscribed_from(&store, &delta.table.id).map_err(|why| not_followed(label, &why))?;
     delta.check(&shape)?;
-    let gone = || Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("store \"{}\" is not followed", delta.store));
-    let hub: Arc<Hub> = feeds.hub(&delta.store).ok_or_else(gone)?;
+    let gone = || Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("store \"{store}\" is not followed"));
+    let hub: Arc<Hub> = feeds.hub(&store).ok_or_else(gone)?;
     let present = feeds.subscriptions("subscribe").ok_or_else(too_many)?;
     // What is published until now is in the snapshot or told behind it, under the columns that the table has now.
     let published = hub.last();
     let (cursor, fill) = match (&asked.start, place) {
         (Start::Snapshot, _) => {
-            let filled = feeds.fill(&delta.store, &delta.table).await;
+            let filled = feeds.fill(&store, &delta.table).await;
             let (fill, cursor, capture) = filled.map_err(|error| Diagnosis::of(&error))?;
             (cursor, Some((fill, capture)))
         }
@@ -164,6 +182,37 @@ async fn follow(
         Some((fill, capture)) => following.filled((fill, capture), published, ranges).await,
         None => Ok(following),
     }
+}
+
+/// The same of a materialized view, which has no events: what is told of is how its states differ.
+fn follow_view(
+    session: &mut Session,
+    delta: Delta,
+    (asked, place): (&Subscribing, Option<Place>),
+    grounds: Grounds,
+) -> Result<FollowingView, Diagnosis> {
+    if place.is_some() {
+        let message = "a subscription to a materialized view begins behind no position";
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+            .with_hint("WITH SNAPSHOT gives its rows as they are, and then how they change."));
+    }
+    let shared = Arc::clone(&session.shared);
+    let name = (delta.relation.schema.as_str(), delta.relation.name.as_str());
+    let absent = || {
+        let message = format!("the rows of materialized view \"{}\" are not there now", delta.relation.name);
+        Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .with_hint("tributary.freshness shows how it stands; REFRESH MATERIALIZED VIEW fills it.")
+    };
+    let mut moved = shared.views.moved(name).ok_or_else(absent)?;
+    // Before the rows are taken: what comes behind this is told.
+    moved.mark_unchanged();
+    let reading = shared.views.reading(name).ok_or_else(absent)?;
+    let shape = shape_of(&delta, reading.rows());
+    delta.check(&shape)?;
+    let present = shared.feeds.subscriptions("subscribe").ok_or_else(too_many)?;
+    let beginning = Beginning { moved, reading, is_told: matches!(asked.start, Start::Snapshot) };
+    let target = Target { delta, shape, _present: present, role: session.role.clone() };
+    Ok(FollowingView::new(shared, target, grounds, beginning))
 }
 
 #[cfg(test)]

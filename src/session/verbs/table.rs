@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, visit_relations};
 
 use super::define::{check_role, not_in_block, place_of, qualified};
+use super::materialized;
 use super::view::{drop_with, views_below};
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -29,7 +30,11 @@ pub(super) async fn run(session: &mut Session, definition: &Definition) -> Resul
         Definition::CreateIndex(asked) => index(session, &setting, asked).await,
         Definition::Drop(asked) if asked.kind == Dropped::Index => drop_indexes(session, &setting, asked).await,
         Definition::Drop(asked) => drop_tables(session, &setting, asked).await,
-        Definition::CreateView(_) => Err(super::internal("a view was taken for a table")),
+        Definition::CreateView(_)
+        | Definition::Refresh(_)
+        | Definition::SetCached(_)
+        | Definition::CreateCache(_)
+        | Definition::DropCache(_) => Err(super::internal("what is kept here was sent to a store")),
     }
 }
 
@@ -104,8 +109,16 @@ async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -
         check_unused(session, setting, define)?;
         return Box::pin(session.define_in_block(setting, define)).await;
     }
+    let touched = define.touched();
+    if !touched.is_empty() {
+        session.doubt_tables(store, &touched);
+    }
     let outcome = send(&guard, connector.as_ref(), define).await;
+    if !touched.is_empty() {
+        session.doubt_tables(store, &touched);
+    }
     session.note_alone(store, &outcome);
+    session.past.by_itself(store, outcome.as_ref().err());
     // Also after a failure: some stores undo nothing of what they did before it, and the outcome of a lost statement is not known.
     session.read_anew(store).await;
     outcome
@@ -163,7 +176,7 @@ async fn send(guard: &Guard, connector: &dyn Connector, define: &Define) -> Resu
 }
 
 /// What a statement names, if it is there.
-fn named(
+pub(super) fn named(
     session: &mut Session,
     setting: &Setting,
     (name, if_exists, what): (&ObjectName, bool, &str),
@@ -201,12 +214,18 @@ async fn alter(session: &mut Session, setting: &Setting, asked: &AlterTable) -> 
 
 async fn index(session: &mut Session, setting: &Setting, asked: &CreateIndex) -> Result<(), Diagnosis> {
     let Some(relation) = named(session, setting, (&asked.table_name, false, "relation"))? else { return Ok(()) };
+    if relation.body.materialized().is_some() {
+        return Box::pin(materialized::create_index(session, setting, asked, &relation)).await;
+    }
     let planned = define::create_index(setting, asked, &relation)?;
     carry_out(session, setting, planned).await
 }
 
 async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping) -> Result<(), Diagnosis> {
     let mut planned = Planned::default();
+    if materialized::are_indexes(setting, &asked.names)? {
+        return Box::pin(materialized::drop_indexes(session, setting, asked)).await;
+    }
     for name in &asked.names {
         let name = qualified(name)?;
         match define::drop_indexes(setting, &name, asked.cascades)? {

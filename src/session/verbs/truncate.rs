@@ -54,6 +54,7 @@ pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -
             writers.wait_for_locks(session.lock_waits());
             let branches = Branches::none();
             let ended = Box::pin(work.run(&writers, &branches)).await;
+            session.past.by_itself(&truncate.store, ended.as_ref().err());
             match &ended {
                 Ok(()) => session.note_commit(&Guarantee::OneStore(truncate.store.clone()).to_string()),
                 Err(error) => session.note_failed(error),

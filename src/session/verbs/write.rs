@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::select::{described, is_as_told};
 use super::transaction::{begin_implicit, own_block};
 use super::{Bound, call, rights};
+use crate::cache::TableVersion;
 use crate::catalog::{QualifiedName, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -31,6 +32,7 @@ use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
+use crate::session::reading::Past;
 use crate::session::replay::Attempt;
 use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
@@ -38,9 +40,9 @@ use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
 use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
-use crate::write::access;
 use crate::write::kept::{KeptRows, Told};
 use crate::write::run::{self, Observer, Outcome};
+use crate::write::{access, conflict};
 
 /// The savepoint to which a statement comes back that has lost a race; those of the client have smaller numbers.
 const RACE: u32 = u32::MAX;
@@ -128,7 +130,12 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let attempt = session.attempt(text, bound, setting.now)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let (engine, store) = (&shared.engine, planned.target.store.clone());
-    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard };
+    let past = session.past.clone();
+    let read = session.block.as_ref().map(|block| block.copies.of(&store, &planned.target.table.id)).unwrap_or_default();
+    let undoes = setting.rows_only;
+    // Rows are compared with what was read of them one by one.
+    let setting = Setting { rows_only: undoes || !read.is_empty(), ..setting };
+    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard, past: &past, undoes, read: &read };
     let ended = match session.writing_block() {
         Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
@@ -139,6 +146,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
             let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
             if let Err(error) = &ended {
+                past.by_itself(&store, Some(error));
                 session.note_failed(error);
             }
             ended.and_then(|ended| finished.map(|()| ended))
@@ -256,6 +264,11 @@ struct Running<'a> {
     planned: &'a PlannedWrite,
     values: &'a [ScalarValue],
     guard: &'a Guard,
+    past: &'a Past,
+    /// Whether it is noted what undoes it.
+    undoes: bool,
+    /// What its block has read of the target from copies.
+    read: &'a [Arc<TableVersion>],
 }
 
 impl Running<'_> {
@@ -268,7 +281,10 @@ impl Running<'_> {
             block.undone.repeated(store, since);
             return Ok(Ended::Repeated(answered.tag, self.given_before(answered.rows.as_ref())?));
         }
-        let ran = Box::pin(self.run(&writers, branches, ending)).await;
+        let branches = Arc::new(self.holding(branches));
+        let ran = Box::pin(self.run(&writers, &branches, ending)).await;
+        // What it was made of is seen by what has become of it.
+        self.past.read(&branches);
         let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
         let rows = if attempt.has_key() { self.kept_rows(&answer) } else { Ok(None) };
@@ -305,14 +321,17 @@ impl Running<'_> {
         }
     }
 
-    /// Does everything up to the commit.
-    async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending) -> Result<Answer, Diagnosis> {
+    /// The branches, through which rows that are going to be changed are held.
+    fn holding(&self, branches: Branches) -> Branches {
         let target = &self.planned.target;
-        let locks = self.planned.locks();
-        let branches = if locks { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches };
-        let branches = Arc::new(branches);
-        let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
-        let watch = self.watch(&branches);
+        if self.planned.locks() { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches }
+    }
+
+    /// Does everything up to the commit.
+    async fn run(&self, writers: &Arc<Writers>, branches: &Arc<Branches>, ending: Ending) -> Result<Answer, Diagnosis> {
+        let target = &self.planned.target;
+        let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, branches)).await??;
+        let watch = self.watch(branches);
         let mut kept = None;
         let (outcome, undo) = match work {
             Work::Nothing => (Outcome::default(), Some(Vec::new())),
@@ -346,20 +365,21 @@ impl Running<'_> {
         Ok(Answer { rows, returned, kept: watch.kept, undo, is_once: false })
     }
 
-    /// What edits are sent through: the branch itself, or what notes how they are undone.
+    /// What edits are sent through: the branch itself, or what looks at the rows before, and what notes how they are undone.
     fn through(&self, branch: &Arc<dyn Branch>) -> Through {
         let target = &self.planned.target;
         let connector = self.setting.snapshot.connectors.get(&target.store);
-        match connector.filter(|_| self.setting.rows_only) {
+        let branch = conflict::compared(branch, connector, self.read);
+        match connector.filter(|_| self.undoes) {
             Some(connector) => {
                 let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
                 let name = QualifiedName { database: None, schema, relation };
                 let referring = saga::referring(&self.setting.snapshot, &target.store, &target.table.id);
-                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name, referring));
+                let recording = Arc::new(Recording::new(branch, Arc::clone(connector), name, referring));
                 let shared = Arc::clone(&recording);
                 Through { branch: shared, recording: Some(recording) }
             }
-            None => Through { branch: Arc::clone(branch), recording: None },
+            None => Through { branch, recording: None },
         }
     }
 

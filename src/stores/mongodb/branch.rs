@@ -26,6 +26,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::changes;
 use super::error::is_snapshot_refusal;
 use super::fragment;
 use super::scan::{self, Opened, Query, Session};
@@ -203,7 +204,7 @@ impl Branch {
         loop {
             let transaction = self.begin(None).await?;
             let error = match Box::pin(transaction.edit(edit, stop)).await {
-                Ok(edited) => return transaction.commit().await.map(|()| edited),
+                Ok(edited) => return transaction.commit().await.map(|_time| edited),
                 Err(error) => error,
             };
             // What it would say is of no more use; the transaction has failed in any case.
@@ -470,10 +471,9 @@ impl Contract for Branch {
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        if let (Some(transaction), true) = (self.writing.get(), self.mode != Mode::Once) {
-            Box::pin(transaction.commit()).await?;
-        }
-        Ok(None)
+        let (Some(transaction), true) = (self.writing.get(), self.mode != Mode::Once) else { return Ok(None) };
+        let time = Box::pin(transaction.commit()).await?;
+        Ok(time.map(|time| changes::position(&self.shared.name, time)))
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {

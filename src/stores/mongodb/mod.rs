@@ -44,7 +44,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
-use super::capture::Capture;
+use super::capture::{Capture, Follow, InstanceId};
 use super::collation;
 use super::commit::{Caution, Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
@@ -121,7 +121,9 @@ impl Kind for Registration {
         }
         let pool = Arc::new(Pool::new(name.as_str(), settings));
         let (name, memory, writers) = (name.clone(), Memory::default(), Arc::default());
-        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name, pool, defaults, collections, memory, writers }) }))
+        let positions_asked = changes::Asked::default();
+        let shared = Shared { name, pool, defaults, collections, memory, writers, positions_asked };
+        Ok(Arc::new(MongoDb { shared: Arc::new(shared) }))
     }
 }
 
@@ -160,6 +162,8 @@ struct Shared {
     memory: Memory,
     /// Held by every branch that may have a transaction.
     writers: Arc<()>,
+    /// When somebody has asked for a position.
+    positions_asked: changes::Asked,
 }
 
 impl Shared {
@@ -325,6 +329,10 @@ impl Connector for MongoDb {
 
     fn capture(&self) -> Option<Arc<dyn Capture>> {
         changes::capture(self)
+    }
+
+    async fn position(&self, _who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+        Box::pin(changes::newest(&self.shared, follow)).await
     }
 
     async fn close(&self) {

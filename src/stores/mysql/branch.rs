@@ -47,7 +47,7 @@ use super::super::truncate::Truncate;
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
 use super::fragment;
-use super::pool::Lease;
+use super::pool::{Lease, Server};
 use super::ready::Ready;
 use super::scan::{Job, Seat};
 use super::write::{self, Flags, Mark, Marks, Turn, Xid, share};
@@ -374,15 +374,24 @@ impl Branch {
         StoreError::remote(self.shared.name.as_str(), sqlstate::SERIALIZATION_FAILURE, message)
     }
 
-    /// Commits what is not known to be gone.
-    async fn keep(&self, lease: Lease, writing: &Writing) -> Result<(), StoreError> {
+    /// What is asked behind the end of a transaction that was written: a position, where somebody may wait for it.
+    fn question(&self, server: &Server) -> &'static str {
+        if self.shared.is_followed() { changes::question(server) } else { "" }
+    }
+
+    /// Commits what is not known to be gone, and gives a position behind it where one is asked for.
+    async fn keep(&self, lease: Lease, writing: &Writing) -> Result<Option<Position>, StoreError> {
         let has_written = writing.flags.has_written.load(Ordering::Acquire);
         if lease.is_doubtful && has_written {
             write::roll_back_written(lease, writing.xid).await?;
             return Err(self.rolled_back("a scan of it was refused"));
         }
         let has_changed = has_written && writing.flags.has_changed.load(Ordering::Acquire);
-        write::commit_written(lease, writing.xid, has_written, has_changed).await
+        let server = Arc::clone(&lease.session.server);
+        let question = if has_changed { self.question(&server) } else { "" };
+        let before = self.shared.histories.before();
+        let rows = write::commit_written(lease, writing.xid, (has_written, has_changed), question).await?;
+        Ok(changes::answered(&self.shared, &before, &server, &rows))
     }
 
     fn moved_on(&self) -> StoreError {
@@ -397,8 +406,11 @@ impl Branch {
     }
 
     /// Ends the transaction by `end` and gives every connection back that is in a known state.
-    async fn finish<F: Future<Output = Result<(), StoreError>>>(&self, end: impl FnOnce(Lease) -> F) -> Result<(), StoreError> {
-        let View::Transaction(transaction) = &self.view else { return Ok(()) };
+    async fn finish<T: Default, F>(&self, end: impl FnOnce(Lease) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let View::Transaction(transaction) = &self.view else { return Ok(T::default()) };
         let limit = self.shared.settings.query_timeout;
         let taken = tokio::time::timeout(limit, transaction.primary.lock()).await.map(|mut guard| guard.take());
         let outcome = match taken {
@@ -524,11 +536,11 @@ impl connector::Branch for Branch {
     }
 
     async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {
-        self.end_prepared(Verdict::Commit).await.map(|()| None)
+        self.end_prepared(Verdict::Commit).await
     }
 
     async fn roll_back_prepared(&self) -> Result<(), StoreError> {
-        self.end_prepared(Verdict::Abort).await
+        self.end_prepared(Verdict::Abort).await.map(drop)
     }
 
     async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
@@ -541,9 +553,9 @@ impl connector::Branch for Branch {
             return Ok(None);
         };
         self.close_scans(writing).await?;
-        self.finish(|lease| self.keep(lease, writing)).await?;
+        let position = self.finish(|lease| self.keep(lease, writing)).await?;
         writing.flags.has_written.store(false, Ordering::Release);
-        Ok(None)
+        Ok(position)
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {

@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::capture::Capture;
+use super::capture::{Capture, Follow, InstanceId};
 use super::collation;
 use super::commit::{BranchId, Caution, Hint, InDoubt, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
@@ -131,6 +131,8 @@ fn store(name: &StoreName, path: &str, table: &toml::Table, secrets: &dyn Secret
         flavour: Mutex::new(Flavour::Unknown),
         memory: Memory::default(),
         broken: changes::Broken::default(),
+        histories: changes::Histories::default(),
+        readers: Arc::default(),
     };
     Ok(Store(Arc::new(shared)))
 }
@@ -166,11 +168,20 @@ struct Shared {
     memory: Memory,
     /// The event of the binlog that came broken last.
     broken: changes::Broken,
+    /// Which history the server is in, as far as it has answered.
+    histories: changes::Histories,
+    /// Held by every feed of the binlog.
+    readers: Arc<()>,
 }
 
 impl Shared {
     fn place(&self) -> Place<'_> {
         Place { store: &self.name, table: None }
+    }
+
+    /// Whether the binlog is read, so that somebody may wait for a position in it.
+    fn is_followed(&self) -> bool {
+        Arc::strong_count(&self.readers) > 1
     }
 
     fn policy(&self) -> types::Policy {
@@ -375,6 +386,10 @@ impl Connector for Store {
 
     fn capture(&self) -> Option<Arc<dyn Capture>> {
         changes::capture(self)
+    }
+
+    async fn position(&self, _who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+        changes::newest(&self.0, follow).await
     }
 
     async fn close(&self) {

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Either, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::connector::{PoolUse, StoreName};
@@ -392,6 +393,38 @@ impl Lease {
             }
             Err(_elapsed) => Err(Refused { number: None, error: self.pool.late(limit, "the answer to a statement") }),
         }
+    }
+
+    /// As [`Lease::asked`], for `count` statements that end a transaction, with a question behind them, whose rows are given. Once those were
+    /// answered they have succeeded, whatever becomes of the question: without an answer there are no rows, and the connection is doubtful.
+    ///
+    /// # Errors
+    /// As [`Lease::run`], for the statements in front of the question.
+    pub(super) async fn ended(&mut self, sql: String, count: usize) -> Result<Vec<MySqlRow>, Refused> {
+        let limit = self.pool.settings.query_timeout;
+        let (mut answered, mut rows) = (0, Vec::new());
+        let asking = async {
+            let mut answers = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.session.connection);
+            while let Some(answer) = answers.try_next().await? {
+                match answer {
+                    Either::Left(_done) => answered += 1,
+                    Either::Right(row) => rows.push(row),
+                }
+            }
+            Ok::<(), sqlx::Error>(())
+        };
+        let outcome = tokio::time::timeout(limit, asking).await;
+        let refused = match outcome {
+            Ok(Ok(())) => return Ok(rows),
+            Ok(Err(problem)) => Refused { number: error::number(&problem), error: self.pool.place().translate(&problem) },
+            Err(_elapsed) => Refused { number: None, error: self.pool.late(limit, "the answer to a statement") },
+        };
+        if answered < count {
+            return Err(refused);
+        }
+        tracing::debug!(store = %self.pool.store, "the server did not tell its position behind the end of a transaction");
+        self.is_doubtful = true;
+        Ok(Vec::new())
     }
 
     /// Stops the query that runs on connection `id`. The connection itself lives on.

@@ -43,7 +43,7 @@ use super::super::relational::documents::TableOptions;
 use super::super::relational::literal;
 use super::super::schema::{StoreSchema, Table};
 use super::super::truncate::Truncate;
-use super::changes::Strikes;
+use super::changes::{Pushes, Strikes};
 use super::define;
 use super::error;
 use super::job::Job;
@@ -68,6 +68,8 @@ pub(super) struct Inner {
     pub is_numbered: AtomicBool,
     /// How often its feed has met a message in one place that cannot be read.
     pub strikes: Strikes,
+    /// When its server was made to write its log for who waits for the feed.
+    pub pushes: Pushes,
 }
 
 impl Inner {
@@ -108,6 +110,9 @@ enum ViewKind {
     Writing(Result<(), &'static str>),
 }
 
+/// How a transaction is begun whose reads are of one snapshot.
+const READING: &str = "REPEATABLE READ READ ONLY";
+
 const READ_COMMITTED: &str = "the transaction is READ COMMITTED, so each scan sees the state at its own start";
 
 impl fmt::Debug for View {
@@ -124,13 +129,13 @@ impl fmt::Debug for View {
 pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, StoreError> {
     let kind = match purpose {
         Purpose::Statement { scans: 0 | 1 } => ViewKind::EachScan(None),
-        Purpose::Statement { scans } => lead(inner, "REPEATABLE READ READ ONLY", scans).await?,
+        Purpose::Statement { scans } => lead(inner, READING, ("", scans)).await?,
         Purpose::Transaction { repeatable: false, .. } => ViewKind::EachScan(Some(READ_COMMITTED)),
-        Purpose::Transaction { read_only: true, .. } => lead(inner, "REPEATABLE READ READ ONLY", 0).await?,
-        Purpose::Transaction { read_only: false, .. } => lead(inner, "REPEATABLE READ READ WRITE", 0).await?,
+        Purpose::Transaction { read_only: true, .. } => lead(inner, READING, ("", 0)).await?,
+        Purpose::Transaction { read_only: false, .. } => lead(inner, "REPEATABLE READ READ WRITE", ("", 0)).await?,
         // The server waits for a snapshot that no anomaly can reach, so whoever reads it need not be watched: the workers,
         // whose reads the server does not count as the leader's, may share it.
-        Purpose::Serializable(Serial::ReadDeferred) => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
+        Purpose::Serializable(Serial::ReadDeferred) => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", ("", 0)).await?,
         Purpose::Serializable(Serial::Write) if !inner.settings.read_only => {
             let modes = write::modes_of(WriteIsolation::Serializable);
             return Box::pin(alone(inner, modes, Ok(()))).await;
@@ -147,8 +152,20 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
             return Box::pin(alone(inner, write::modes_of(isolation), shares)).await;
         }
     };
+    Ok(of_kind(inner, kind))
+}
+
+/// Opens a view to read in one snapshot, which is taken once these statements have locked tables, each of which ends in `; `.
+///
+/// # Errors
+/// The store cannot be reached, or what it answered: 55P03 for a lock that it does not give.
+pub(super) async fn open_locked(inner: &Arc<Inner>, locks: &str) -> Result<View, StoreError> {
+    Ok(of_kind(inner, lead(inner, READING, (locks, 0)).await?))
+}
+
+fn of_kind(inner: &Arc<Inner>, kind: ViewKind) -> View {
     let (writing, has_exported) = (OnceLock::new(), AtomicBool::new(false));
-    Ok(View { inner: inner.clone(), kind, writing, has_exported, lock_wait: LockWait::default() })
+    View { inner: inner.clone(), kind, writing, has_exported, lock_wait: LockWait::default() }
 }
 
 /// A view with everything on one connection.
@@ -158,8 +175,8 @@ async fn alone(inner: &Arc<Inner>, modes: &str, shares: Result<(), &'static str>
     Ok(View { inner: inner.clone(), kind, writing, has_exported, lock_wait: LockWait::default() })
 }
 
-async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
-    let begin = format!("BEGIN ISOLATION LEVEL {modes}; SELECT pg_catalog.pg_export_snapshot()");
+async fn lead(inner: &Arc<Inner>, modes: &str, (locks, scans): (&str, usize)) -> Result<ViewKind, StoreError> {
+    let begin = format!("BEGIN ISOLATION LEVEL {modes}; {locks}SELECT pg_catalog.pg_export_snapshot()");
     let (mut leader, rows) = inner.pools.leaders.acquire_with(&begin).await?;
     leader.settle(State::Transaction);
     let snapshot: String = match rows.iter().flatten().next().map(|row| row.try_get(0)) {
@@ -167,7 +184,9 @@ async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind,
         Some(Err(problem)) => return Err(error::running(&inner.name, &problem)),
         None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
     };
-    let worker_begin = follower(inner, &snapshot)?;
+    // A scan that waited behind one who waits for the leader would be waited for by the leader: it does not wait either.
+    let worker_begin = format!("{}; {locks}", follower(inner, &snapshot)?);
+    let worker_begin = worker_begin.trim_end_matches("; ").to_owned();
     let writer_begin = if modes.ends_with("READ WRITE") { Some(importing(inner, modes, &snapshot)?) } else { None };
     // Always after the leader: whoever holds slots has all that it needs.
     let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };
@@ -176,7 +195,7 @@ async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind,
 
 /// How a transaction begins that reads an exported snapshot.
 fn follower(inner: &Inner, snapshot: &str) -> Result<String, StoreError> {
-    importing(inner, "REPEATABLE READ READ ONLY", snapshot)
+    importing(inner, READING, snapshot)
 }
 
 /// How a transaction of these modes begins that sees an exported snapshot.

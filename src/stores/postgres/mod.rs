@@ -50,7 +50,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::capture::Capture;
+use super::capture::{Capture, Follow, InstanceId};
 use super::commit::{BranchId, Caution, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::define::Define;
@@ -71,7 +71,7 @@ use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 use crate::pgtype::{PgField, PgType};
 use branch::Inner;
-use changes::Strikes;
+use changes::{Pushes, Strikes};
 use pool::Pools;
 
 /// Rows of one statement. They travel as an array for each column, so that what bounds them is memory.
@@ -119,6 +119,7 @@ impl Kind for Registration {
             pools,
             is_numbered: AtomicBool::new(false),
             strikes: Strikes::default(),
+            pushes: Pushes::default(),
         });
         Ok(Arc::new(Connector { inner, documents, memory: Memory::default() }))
     }
@@ -346,6 +347,14 @@ impl connector::Connector for Connector {
 
     fn capture(&self) -> Option<Arc<dyn Capture>> {
         changes::capture(self)
+    }
+
+    /// By the log: where it ends. The server gives a feed what is on its disk, which after a commit with `synchronous_commit = off` may
+    /// take some 200 ms (`wal_writer_delay`), up to three times as long where much is written. By triggers: the last number of a row;
+    /// a feed comes to it when the transactions have ended that had written before.
+    async fn position(&self, _who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+        self.inner.pools.start();
+        Box::pin(changes::upper_bound(&self.inner, follow.how)).await
     }
 
     async fn close(&self) {

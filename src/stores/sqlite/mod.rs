@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::capture::Capture;
+use super::capture::{Capture, Follow, InstanceId};
 use super::collation;
 use super::commit::{Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
@@ -353,6 +353,11 @@ impl connector::Connector for Connector {
 
     fn capture(&self) -> Option<Arc<dyn Capture>> {
         changes::capture(self)
+    }
+
+    /// The last row that triggers have kept; a feed comes to it with its next look.
+    async fn position(&self, who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+        changes::upper_bound(&self.pool, who, follow).await
     }
 
     async fn close(&self) {

@@ -14,7 +14,7 @@ use super::super::error::StoreError;
 use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, Table, TableId, TableKind};
 use super::super::value::Value;
 use super::pool::Pool;
-use super::scan::{Database, Failure};
+use super::scan::{Database, Failure, Statement};
 use super::schema::NAMESPACE;
 use super::types;
 use super::types::read::Cell;
@@ -195,6 +195,11 @@ pub(super) async fn forget(pool: &Arc<Pool>, marks: &[MarkId]) -> Result<(), Sto
 pub(super) fn first(database: &Database<'_>, sql: &str, values: &[Value]) -> Result<Option<String>, Failure> {
     let mut statement = database.prepare(sql)?;
     statement.bind(values)?;
+    one(&mut statement)
+}
+
+/// The same of a statement whose parameters are bound, which is at its end then.
+pub(super) fn one(statement: &mut Statement<'_>) -> Result<Option<String>, Failure> {
     let mut found = None;
     while statement.step()? {
         if found.is_some() {

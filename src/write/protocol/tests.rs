@@ -92,6 +92,24 @@ async fn one_store_that_is_not_prepared_decides_with_its_mark() {
     assert!(!stage.was_woken());
 }
 
+/// The positions that a commit tells, as the fakes write them.
+fn positions(told: &Committed) -> Vec<(&str, &str)> {
+    told.positions.iter().map(|position| (position.store.as_str(), std::str::from_utf8(&position.token).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn positions_are_told_of_those_stores_that_have_answered() {
+    let stage = Stage::new();
+    let told = stage.commit(vec![stage.branch("a", P), stage.branch("c", Part::Last), stage.branch("b", P)]).await.unwrap();
+    assert_eq!(positions(&told), [("c", "commit"), ("a", "keep"), ("b", "keep")]);
+    let late = vec![stage.branch("a", P), stage.branch("b", P).fails("keep", lost())];
+    let told = stage.commit(late).await.unwrap();
+    assert_eq!(positions(&told), [("a", "keep")]);
+    assert_eq!(told.late, names(&["b"]));
+    let told = stage.commit(vec![stage.branch("a", P)]).await.unwrap();
+    assert_eq!(positions(&told), [("a", "commit")]);
+}
+
 #[tokio::test]
 async fn the_table_of_marks_is_made_once_for_a_connector() {
     let mut stage = Stage::new();

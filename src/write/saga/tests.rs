@@ -25,6 +25,7 @@ async fn steps_are_committed_in_their_order_after_all_marks_are_written() {
     let stage = Stage::new();
     let told = commit(&stage, vec![stage.branch("a", L), stage.branch("b", L), stage.branch("c", L)]).await.unwrap();
     assert_eq!(told.guarantee.to_string(), "saga: a, b, c");
+    assert_eq!(told.positions.iter().map(|position| position.store.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     let expected = [
         "log saga!",
         "a mark step",

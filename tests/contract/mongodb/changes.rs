@@ -14,10 +14,10 @@ use tributary::stores::position::Coverage;
 
 use super::{World, scan};
 
-const WHO: InstanceId = InstanceId(0xab);
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const WHO: InstanceId = InstanceId(0xab);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn follow() -> Follow {
+pub(super) fn follow() -> Follow {
     Follow {
         how: How::Log,
         only: vec![TablePattern::parse("*").unwrap()],
@@ -29,14 +29,17 @@ fn follow() -> Follow {
     }
 }
 
-struct Stage {
-    world: World,
-    capture: Arc<dyn Capture>,
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) capture: Arc<dyn Capture>,
 }
 
 impl Stage {
-    async fn new(collections: &[(&str, Document)]) -> Self {
-        let world = World::new("").await;
+    pub(super) async fn new(collections: &[(&str, Document)]) -> Self {
+        Self::of(World::new("").await, collections).await
+    }
+
+    pub(super) async fn of(world: World, collections: &[(&str, Document)]) -> Self {
         for (name, document) in collections {
             drop(world.fill(name, vec![document.clone()]).await);
         }
@@ -44,7 +47,7 @@ impl Stage {
         Self { world, capture }
     }
 
-    async fn followed(&self) -> Vec<Followed> {
+    pub(super) async fn followed(&self) -> Vec<Followed> {
         let tables = self.world.connector.discover().await.unwrap().tables;
         let survey = self.capture.survey(WHO, &follow(), &tables).await.unwrap();
         assert!(survey.refused.is_none(), "{survey:?}");
@@ -59,16 +62,16 @@ impl Stage {
         self.capture.start(WHO, &follow(), &self.followed().await, from).await
     }
 
-    async fn feed(&self, from: Option<&Resume>) -> Box<dyn Feed> {
+    pub(super) async fn feed(&self, from: Option<&Resume>) -> Box<dyn Feed> {
         self.start(from).await.unwrap_or_else(|ended| panic!("{ended:?}"))
     }
 
-    async fn run(&self, command: Document) {
+    pub(super) async fn run(&self, command: Document) {
         self.world.database.run_command(command).await.unwrap();
     }
 }
 
-async fn next(feed: &mut Box<dyn Feed>) -> Result<Step, Ended> {
+pub(super) async fn next(feed: &mut Box<dyn Feed>) -> Result<Step, Ended> {
     tokio::time::timeout(PATIENCE, feed.next()).await.expect("the feed gives nothing")
 }
 
@@ -92,7 +95,7 @@ async fn events(feed: &mut Box<dyn Feed>, count: usize) -> (Vec<String>, Vec<Gro
     (found, groups)
 }
 
-fn one(group: &Group, entry: &Entry) -> String {
+pub(super) fn one(group: &Group, entry: &Entry) -> String {
     match entry {
         Entry::Barrier(Barrier::Reshaped { table, .. }) => format!("reshaped {}", table.name),
         Entry::Barrier(Barrier::Stopped { table, .. }) => format!("stopped {}", table.name),

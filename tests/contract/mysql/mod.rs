@@ -23,6 +23,7 @@ mod documents;
 mod failures;
 mod fragments;
 mod life;
+mod positions;
 pub mod types;
 mod writes;
 

@@ -28,9 +28,9 @@ mod fitting;
 mod holding;
 mod prepared;
 
-const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
+pub(super) const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 
-fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {
+pub(super) fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {
     Arc::new(Int32Array::from_iter_values(values))
 }
 
@@ -43,7 +43,7 @@ fn rows(table: &Table, columns: &[usize], values: Vec<ArrayRef>) -> RecordBatch 
     RecordBatch::try_new(Arc::new(Schema::new(fields)), values).unwrap()
 }
 
-fn insert(table: &Arc<Table>, columns: &[usize], values: Vec<ArrayRef>) -> Insert {
+pub(super) fn insert(table: &Arc<Table>, columns: &[usize], values: Vec<ArrayRef>) -> Insert {
     Insert {
         store: StoreName::new("shop"),
         table: Arc::clone(table),
@@ -66,7 +66,7 @@ fn delete(table: &Arc<Table>, key: &[usize], values: Vec<ArrayRef>) -> DeleteRow
     DeleteRows { store, table: Arc::clone(table), key: key.to_vec(), rows, returning: Vec::new() }
 }
 
-async fn run(branch: &Arc<dyn Branch>, edit: Edit) -> Result<Edited, StoreError> {
+pub(super) async fn run(branch: &Arc<dyn Branch>, edit: Edit) -> Result<Edited, StoreError> {
     branch.edit(&edit, &CancellationToken::new()).await
 }
 

@@ -2,6 +2,7 @@
 
 mod anew;
 mod losses;
+mod positions;
 mod triggers;
 
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use futures::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tokio::sync::OnceCell;
+use tributary::error::Diagnose;
 use tributary::sandbox::Postgres;
 use tributary::stores::capture::{Capture, Ended, Feed, Follow, Followed, How, InstanceId, Judged, Step, Survey, TablePattern};
 use tributary::stores::change::{Barrier, Entry, Group, Known, Operation, Resume, Transaction};
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::position::{Coverage, Position};
+use tributary::task::OwnedTask;
 
 use super::Fixture;
 use crate::support::throwaway;
@@ -452,6 +455,59 @@ async fn fills_are_exact(how: How) {
     assert_eq!(super::row_count(&rows), 1);
     fill.branch.rollback().await.unwrap();
     reader.close().await;
+    stage.end().await;
+}
+
+/// A scan that waited for a TRUNCATE would find a table empty that never was.
+#[tokio::test]
+async fn a_fill_of_a_table_that_is_being_emptied_is_refused_and_one_of_another_is_not() {
+    let mut stage = Stage::new(How::Log, TABLE).await;
+    stage.run("CREATE TABLE beside (id integer PRIMARY KEY); INSERT INTO t VALUES (1, 'before')").await;
+    let (table, beside) = (stage.fixture.table("t").await, stage.fixture.table("beside").await);
+    let mut held = stage.other().await;
+    held.run("BEGIN; TRUNCATE t; INSERT INTO t VALUES (2, 'behind')").await;
+    let refused = stage.capture.fill(&table).await.unwrap_err();
+    assert_eq!(refused.sqlstate(), "55P03", "{refused}");
+    let both = [Arc::clone(&table), Arc::clone(&beside)];
+    assert_eq!(stage.capture.state(&both).await.unwrap_err().sqlstate(), "55P03");
+    stage.capture.fill(&beside).await.unwrap().branch.rollback().await.unwrap();
+    held.run("COMMIT").await;
+    let fill = stage.capture.fill(&table).await.unwrap();
+    let mut waiting = stage.other().await;
+    let scan = super::scan_of(&table, Vec::new());
+    waiting.run("SET lock_timeout = '100ms'").await;
+    let rows: Vec<RecordBatch> = fill.branch.scan(&table, &scan, ScanLimits::default()).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(super::row_count(&rows), 1);
+    fill.branch.rollback().await.unwrap();
+    waiting.run("TRUNCATE t").await;
+    stage.end().await;
+}
+
+/// Whoever waits for the lock of a fill, and whom its own scans would wait for, does not wait for long.
+#[tokio::test]
+async fn a_fill_whose_table_somebody_is_about_to_empty_ends_and_lets_it_be_emptied() {
+    let mut stage = Stage::new(How::Log, TABLE).await;
+    stage.run("INSERT INTO t VALUES (1, 'before')").await;
+    let table = stage.fixture.table("t").await;
+    let fill = stage.capture.fill(&table).await.unwrap();
+    let mut waiting = stage.other().await;
+    let emptying = OwnedTask::spawn(async move { waiting.run("TRUNCATE t").await });
+    let waiters =
+        "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 't'::regclass";
+    let is_waiting = async {
+        while stage.fixture.ask(waiters).await.unwrap() == "0" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_waiting).await.expect("somebody who waits for the table");
+    let scan = super::scan_of(&table, Vec::new());
+    let refused = match fill.branch.scan(&table, &scan, ScanLimits::default()).await {
+        Ok(rows) => rows.try_collect::<Vec<RecordBatch>>().await.unwrap_err(),
+        Err(refused) => refused,
+    };
+    assert_eq!(refused.sqlstate(), "55P03", "{refused}");
+    fill.branch.rollback().await.unwrap();
+    emptying.join().await.unwrap();
     stage.end().await;
 }
 

@@ -1,6 +1,8 @@
 //! Changes of a store: what is judged to be followed gives events, what is not gives none; whole transactions once and in order, also
 //! behind a resume; an exact place of every fill; and nothing is left when all is removed.
 
+pub mod positions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,17 +44,12 @@ struct Stage<'w> {
     world: &'w dyn World,
     connector: Arc<dyn Connector>,
     capture: Arc<dyn Capture>,
+    who: InstanceId,
     table: String,
 }
 
 pub async fn check(world: &dyn World) {
-    let table = "changes";
-    let columns = vec![("n".to_owned(), Kind::Int), ("label".to_owned(), Kind::Text)];
-    let row = |key: i64| vec![Some(Value::Int(key * 10)), Some(Value::Text(format!("row {key}")))];
-    world.make(&Sample { table: table.to_owned(), columns, rows: (1..=5).map(row).collect() }).await;
-    let connector = world.open("");
-    let capture = connector.capture().unwrap_or_else(|| panic!("{} has no way to be followed", world.word()));
-    let stage = Stage { world, connector, capture, table: table.to_owned() };
+    let stage = Stage::make(world, "changes", WHO).await;
     stage.nothing_is_changed_by_a_survey().await;
     let (feed, resume) = Box::pin(stage.events_and_their_transactions()).await;
     let resume = Box::pin(stage.resuming(feed, resume)).await;
@@ -61,6 +58,17 @@ pub async fn check(world: &dyn World) {
     Box::pin(stage.shapes(resume)).await;
     stage.removal().await;
     stage.connector.close().await;
+}
+
+impl<'w> Stage<'w> {
+    async fn make(world: &'w dyn World, table: &str, who: InstanceId) -> Self {
+        let columns = vec![("n".to_owned(), Kind::Int), ("label".to_owned(), Kind::Text)];
+        let row = |key: i64| vec![Some(Value::Int(key * 10)), Some(Value::Text(format!("row {key}")))];
+        world.make(&Sample { table: table.to_owned(), columns, rows: (1..=5).map(row).collect() }).await;
+        let connector = world.open("");
+        let capture = connector.capture().unwrap_or_else(|| panic!("{} has no way to be followed", world.word()));
+        Self { world, connector, capture, who, table: table.to_owned() }
+    }
 }
 
 impl Stage<'_> {
@@ -73,7 +81,7 @@ impl Stage<'_> {
     }
 
     async fn followed(&self) -> Vec<Followed> {
-        let survey = self.capture.survey(WHO, &self.world.follow(), &self.tables().await).await.unwrap();
+        let survey = self.capture.survey(self.who, &self.world.follow(), &self.tables().await).await.unwrap();
         assert!(survey.refused.is_none(), "{survey:?}");
         let followed = survey.tables.into_iter().filter_map(|judged| match judged {
             Judged::Followed(followed) => Some(followed),
@@ -85,7 +93,7 @@ impl Stage<'_> {
     async fn start(&self, from: Option<&Resume>) -> Box<dyn Feed> {
         let followed = self.followed().await;
         let follow = self.world.follow();
-        let started = self.capture.start(WHO, &follow, &followed, from);
+        let started = self.capture.start(self.who, &follow, &followed, from);
         let started = tokio::time::timeout(PATIENCE, started).await.expect("the feed does not start");
         started.unwrap_or_else(|ended| panic!("{ended:?}"))
     }
@@ -93,7 +101,7 @@ impl Stage<'_> {
     async fn nothing_is_changed_by_a_survey(&self) {
         let followed = self.followed().await;
         assert!(followed.iter().any(|followed| followed.table.id.name == self.table), "{followed:?}");
-        let objects = self.capture.objects(WHO).await.unwrap();
+        let objects = self.capture.objects(self.who).await.unwrap();
         assert!(!objects.iter().any(|object| object.ours), "{objects:?}");
     }
 
@@ -267,16 +275,16 @@ impl Stage<'_> {
 
     /// What is in the store is told, and gone when it is removed, also when that is done twice.
     async fn removal(&self) {
-        let objects = self.capture.objects(WHO).await.unwrap();
+        let objects = self.capture.objects(self.who).await.unwrap();
         assert_eq!(objects.iter().any(|object| object.ours), self.world.leaves_objects(), "{objects:?}");
         assert!(objects.iter().filter(|object| object.ours).all(|object| !object.remove.is_empty()), "{objects:?}");
         let other = self.capture.objects(InstanceId(7)).await.unwrap();
         assert!(!other.iter().any(|object| object.ours), "{other:?}");
-        self.capture.remove(WHO, true).await.unwrap();
-        let removed = self.capture.remove(WHO, false).await.unwrap();
+        self.capture.remove(self.who, true).await.unwrap();
+        let removed = self.capture.remove(self.who, false).await.unwrap();
         assert!(removed.iter().all(|object| object.ours), "{removed:?}");
-        assert!(!self.capture.objects(WHO).await.unwrap().iter().any(|object| object.ours));
-        assert!(self.capture.remove(WHO, false).await.unwrap().is_empty());
+        assert!(!self.capture.objects(self.who).await.unwrap().iter().any(|object| object.ours));
+        assert!(self.capture.remove(self.who, false).await.unwrap().is_empty());
         // The table can be written as before.
         self.world.deeds(&self.table, &[Deed::Insert(71, 1)], true).await;
     }

@@ -96,6 +96,43 @@ mod feeds {
     }
 }
 
+/// How far everything is that is committed, as those stand to it who follow a store.
+mod positions {
+    use super::changes::positions::check;
+    use super::worlds;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sqlite() {
+        Box::pin(check(&*worlds::sqlite::start().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres() {
+        Box::pin(check(&*worlds::postgres::start_followed().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres_by_triggers() {
+        Box::pin(check(&*worlds::postgres::start_with_triggers().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mariadb() {
+        Box::pin(check(&*worlds::mariadb::start_followed().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mongodb() {
+        Box::pin(check(&*worlds::mongodb::start().await)).await;
+    }
+
+    #[cfg(feature = "test_mysql")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mysql() {
+        Box::pin(check(&*worlds::mariadb::start_mysql().await)).await;
+    }
+}
+
 /// The same server without a binary log cannot prove that connections see one state: the "cannot" of a capability.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mariadb_without_a_log_declares_no_snapshot() {

@@ -27,7 +27,7 @@ pub async fn check(world: &dyn World) {
 }
 
 /// A table of a key, an integer `n` and a text `label`, and a connector to it.
-struct Target {
+pub(super) struct Target {
     connector: Arc<dyn Connector>,
     table: Arc<Table>,
 }
@@ -41,7 +41,7 @@ impl Target {
         Self::of(world.open(""), world, name).await
     }
 
-    async fn of(connector: Arc<dyn Connector>, world: &dyn World, name: &str) -> Self {
+    pub(super) async fn of(connector: Arc<dyn Connector>, world: &dyn World, name: &str) -> Self {
         let table = reading::table(&connector, &world.namespace(), name).await;
         Self { connector, table }
     }
@@ -62,7 +62,7 @@ impl Target {
     }
 
     /// New rows of keys, with `n` and without a label.
-    fn insert(&self, keys: &[i64], conflict: Option<Conflict>, returning: Vec<usize>) -> Edit {
+    pub(super) fn insert(&self, keys: &[i64], conflict: Option<Conflict>, returning: Vec<usize>) -> Edit {
         let [key, n, _] = self.places();
         let numbers: Vec<i64> = keys.iter().map(|key| key * 10).collect();
         let rows = self.batch(&[key, n], vec![int(keys), int(&numbers)]);
@@ -163,7 +163,7 @@ impl Target {
 }
 
 /// Runs an edit that nobody stops.
-async fn run(branch: &dyn Branch, edit: &Edit) -> Result<Edited, StoreError> {
+pub(super) async fn run(branch: &dyn Branch, edit: &Edit) -> Result<Edited, StoreError> {
     branch.edit(edit, &CancellationToken::new()).await
 }
 

@@ -99,7 +99,7 @@ pub fn set_function(name: &str) -> Option<&'static str> {
 }
 
 /// Whether the planner's name is that of a set-returning function.
-pub(super) fn returns_set(name: &str) -> bool {
+pub(in crate::federation) fn returns_set(name: &str) -> bool {
     name.starts_with(sets::PREFIX)
 }
 

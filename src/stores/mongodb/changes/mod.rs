@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A position is a cluster time: the BSON timestamp as eight bytes, seconds before the counter within the second, most significant
-//! first. Times are totally ordered within one replica set, and everything of one time is one transaction of ours.
+//! first. Times are totally ordered within one replica set, and everything of one time is one transaction of ours. A stream without events
+//! still names the last write that the server has looked at, so that every time of a write is reached, whatever it wrote.
 //!
 //! **Invariants:** a document is never looked up afterwards, because it would be one of a later state; what an event does not say is
 //! unknown; the way to go on is the token of the last event that was given.
@@ -20,12 +21,12 @@ mod survey;
 mod token;
 mod update;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mongodb::bson::Timestamp;
+use mongodb::bson::{Timestamp, doc};
 use tokio::sync::{mpsc, oneshot};
 
 use super::branch::Branch;
@@ -33,7 +34,7 @@ use super::{MongoDb, Shared};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
 use crate::stores::capture::{
-    self, Ended, Feed as FeedContract, Fill, Follow, Followed, InstanceId, OwnObject, Step, Survey, Watch,
+    self, Ended, Feed as FeedContract, Fill, Follow, Followed, How, InstanceId, OwnObject, Step, Survey, Watch,
 };
 use crate::stores::change::{Resume, Transaction};
 use crate::stores::connector::{Purpose, StoreName};
@@ -65,8 +66,45 @@ pub(super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
     }
 }
 
+/// When somebody has asked for something.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<Option<Instant>>);
+
+impl Asked {
+    /// Somebody asks.
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether somebody has asked in this time.
+    fn within(&self, time: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|asked| asked.elapsed() < time)
+    }
+}
+
+/// A position at or behind all that can be read now ([`crate::stores::Connector::position`]): the time of the server's last write, which
+/// is behind all that a majority has. A cluster of shards has no such write.
+///
+/// # Errors
+/// What the server answered, or that there are no such positions.
+pub(super) async fn newest(shared: &Shared, follow: &Follow) -> Result<Position, StoreError> {
+    let pool = &shared.pool;
+    shared.positions_asked.note();
+    let unsupported = |feature: &'static str| StoreError::Unsupported { store: shared.name.to_string(), feature };
+    if follow.how == How::Outbox {
+        return Err(unsupported("positions of an outbox"));
+    }
+    if pool.known_deployment().await?.sharded {
+        return Err(unsupported("positions of a sharded cluster"));
+    }
+    let admin = pool.database("admin").await?;
+    let answer = pool.within("a position", async { admin.run_command(doc! { "ping": 1 }).await }).await?;
+    let time = answer.get_timestamp("operationTime").map_err(|_untold| unsupported("positions of a standalone server"))?;
+    Ok(position(&shared.name, time))
+}
+
 /// The position of everything up to an operation time.
-fn position(store: &StoreName, time: Timestamp) -> Position {
+pub(super) fn position(store: &StoreName, time: Timestamp) -> Position {
     Position { store: store.clone(), token: token(time) }
 }
 
@@ -142,6 +180,12 @@ impl capture::Capture for Capture {
         };
         let ends = begun + Duration::from_secs(shown);
         Ok(Fill { branch: Arc::new(branch), version: token(time), look_back: LOOK_BACK, ends })
+    }
+
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        // All sessions of the branch read at the time of the first; a collection that cannot be read so fails.
+        let Some(table) = tables.first() else { return Ok(None) };
+        capture::Capture::fill(self, table).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

@@ -20,6 +20,8 @@ use crate::stores::schema::TableId;
 
 /// How long the server waits for something to happen.
 pub(super) const AWAIT: Duration = Duration::from_millis(100);
+/// The same while somebody waits for positions, less than a read waits for a copy: each answer costs the server something.
+pub(super) const AWAIT_SHORT: Duration = Duration::from_millis(25);
 
 /// Codes by which the server says that it does not have what comes next any more.
 const HISTORY_LOST: [i32; 3] = [286, 280, 260];
@@ -89,9 +91,9 @@ pub(super) async fn open<'t>(
     pool: &Pool,
     tables: impl Iterator<Item = &'t TableId> + Clone,
     start: &Start,
-    pace: Pace,
+    (pace, patience): (Pace, Duration),
 ) -> Result<Stream, Failed> {
-    let (options, pipeline) = (options(start, pace), pipeline(tables.clone(), pace == Pace::Bare));
+    let (options, pipeline) = (options(start, pace, patience), pipeline(tables.clone(), pace == Pace::Bare));
     let databases: HashSet<&str> = tables.map(|table| table.namespace.as_str()).collect();
     let mut databases = databases.into_iter();
     let again = |error| Failed::Ended(Ended::Again(error));
@@ -112,9 +114,9 @@ pub(super) async fn open<'t>(
     }
 }
 
-fn options(start: &Start, pace: Pace) -> ChangeStreamOptions {
+fn options(start: &Start, pace: Pace, patience: Duration) -> ChangeStreamOptions {
     let mut options = ChangeStreamOptions::default();
-    options.max_await_time = Some(AWAIT);
+    options.max_await_time = Some(patience);
     options.show_expanded_events = Some(true);
     match start {
         Start::Now => {}
@@ -182,11 +184,12 @@ mod tests {
     #[test]
     fn the_answer_to_an_opening_has_events_only_where_they_are_asked_for_one_by_one() {
         let time = Timestamp { time: 7, increment: 1 };
-        let usual = options(&Start::At(time), Pace::Usual);
+        let usual = options(&Start::At(time), Pace::Usual, AWAIT);
         assert_eq!((usual.batch_size, usual.start_at_operation_time, usual.start_after), (Some(0), Some(time), None));
         assert!(usual.full_document.is_some());
-        let bare = options(&Start::Now, Pace::Bare);
+        let bare = options(&Start::Now, Pace::Bare, AWAIT_SHORT);
         assert_eq!((bare.batch_size, bare.start_at_operation_time), (Some(1), None));
+        assert_eq!((usual.max_await_time, bare.max_await_time), (Some(AWAIT), Some(AWAIT_SHORT)));
         assert!(bare.full_document.is_none() && bare.full_document_before_change.is_none());
         assert_eq!([Pace::Usual, Pace::Single, Pace::Bare].map(Pace::slower), [Some(Pace::Single), Some(Pace::Bare), None]);
     }

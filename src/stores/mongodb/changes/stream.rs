@@ -29,11 +29,11 @@ use super::super::Shared;
 use super::super::own;
 use super::super::pool::Deployment;
 use super::event::{Event, Kind};
-use super::open::{AWAIT, Failed, Pace, Start, Stream, failed, open};
+use super::open::{AWAIT, AWAIT_SHORT, Failed, Pace, Start, Stream, failed, open};
 use super::rows::{Built, Collected, Happened, Watched, build};
 use super::survey::Place;
-use super::token::{Kept, kept, time_of, token_of};
-use super::{before, number, of_number, position};
+use super::token::{Kept, kept, looked_at, time_of, token_of};
+use super::{number, of_number, position};
 use crate::stores::capture::{Ended, Followed, Step};
 use crate::stores::change::{Barrier, GROUP_BYTES_MAX, GROUP_ROWS_MAX, Group, RESUME_BYTES_MAX, Resume, Transaction};
 use crate::stores::schema::TableId;
@@ -43,6 +43,8 @@ use crate::stores::schema::TableId;
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long before a stream that has ended is opened again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For how long after somebody has asked for a position the server is asked often.
+const AWAITED: Duration = Duration::from_secs(5);
 /// How often it is told that nothing happens.
 const BEAT: Duration = Duration::from_secs(10);
 /// The first server that says the parts of a path, and keeps documents as they were.
@@ -104,6 +106,8 @@ pub(super) struct Worker {
     /// Bytes and things in `collected`.
     held: (usize, usize),
     pace: Pace,
+    /// How long the server waits for something to happen.
+    patience: Duration,
     /// Where the stream goes on when it is opened again.
     start: Start,
     /// What has this time or one before it was given before the stream was opened.
@@ -122,7 +126,11 @@ pub(super) struct Worker {
     last: Timestamp,
     /// The last way to go on that could be kept.
     behind: Resume,
+    /// The time with which the stream was opened: nothing that has it need have been looked at.
+    opened_at: Option<Timestamp>,
     told: Instant,
+    /// The position that was told last, as a number.
+    reached: u64,
 }
 
 impl Worker {
@@ -141,6 +149,9 @@ impl Worker {
             Some(resume) => Some(kept(resume, &place)?),
             None => None,
         };
+        // Counted from a write that is there, and not from the one that comes next: of that one, where it is none of ours, the server would not
+        // tell that it has passed it.
+        let now = place.kept.filter(|_| !deployment.sharded);
         let mut worker = Self {
             shared,
             deployment,
@@ -155,6 +166,7 @@ impl Worker {
             open: None,
             held: (0, 0),
             pace: Pace::Usual,
+            patience: AWAIT,
             start: Start::Now,
             given: of_number(0),
             is_fresh: true,
@@ -162,9 +174,11 @@ impl Worker {
             is_unsure: false,
             token: kept.as_ref().map(|kept| kept.token.clone()),
             whole: kept.as_ref().map(|kept| kept.token.clone()),
-            last: kept.as_ref().map_or(of_number(0), Kept::at),
+            last: kept.as_ref().map_or_else(|| now.unwrap_or(of_number(0)), Kept::at),
             behind: from.cloned().unwrap_or_default(),
+            opened_at: None,
             told: Instant::now(),
+            reached: 0,
         };
         worker.watch(tables);
         worker.way.applied.store(number(worker.last), Ordering::Release);
@@ -198,15 +212,25 @@ impl Worker {
 
     /// Opens the stream where it goes on. What is too large to be sent is asked for in another way.
     async fn opened(&mut self) -> Result<Stream, Ended> {
+        self.patience = self.patience_now();
         loop {
-            let opened = open(&self.shared.pool, self.watched.keys(), &self.start, self.pace).await;
+            let opened = open(&self.shared.pool, self.watched.keys(), &self.start, (self.pace, self.patience)).await;
             (self.is_fresh, self.has_answered) = (true, false);
             match opened {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    self.opened_at = stream.resume_token().as_ref().and_then(time_of);
+                    return Ok(stream);
+                }
                 Err(Failed::Ended(ended)) => return Err(ended),
                 Err(Failed::TooLarge) => self.slow_down()?,
             }
         }
+    }
+
+    /// Less where positions are waited for: that a transaction is over, or that what came last is in no table that is followed, is known only
+    /// when the server has waited for more.
+    fn patience_now(&self) -> Duration {
+        if self.shared.positions_asked.within(AWAITED) { AWAIT_SHORT } else { AWAIT }
     }
 
     fn slow_down(&mut self) -> Result<(), Ended> {
@@ -263,7 +287,8 @@ impl Worker {
         };
         let was_fresh = std::mem::take(&mut self.is_fresh);
         self.has_answered |= matches!(next, Ok(Some(_))) || (next.is_ok() && !was_fresh);
-        let is_doubtful = matches!(next, Ok(None)) && self.open.is_some() && stream.is_alive() && !is_of_server(asked.elapsed());
+        let is_doubtful =
+            matches!(next, Ok(None)) && self.open.is_some() && stream.is_alive() && !is_of_server(asked.elapsed(), self.patience);
         if is_doubtful && !std::mem::replace(&mut self.is_unsure, true) {
             return Ok(None);
         }
@@ -388,10 +413,12 @@ impl Worker {
         let is_alive = stream.is_alive();
         // The server may have looked further than the last event.
         let seen = stream.resume_token().filter(|_| is_alive);
+        let is_asked_otherwise = seen.is_some() && self.patience != self.patience_now();
         self.close();
         self.flush().await?;
         if let Some(token) = seen {
-            let time = time_of(&token).map(before).filter(|time| number(*time) > number(self.last));
+            let time = time_of(&token).map(|time| looked_at(time, self.opened_at, self.deployment.sharded));
+            let time = time.filter(|time| number(*time) > number(self.last));
             self.start = Start::Behind(token.clone());
             (self.token, self.whole) = (Some(token.clone()), Some(token));
             if let Some(time) = time {
@@ -399,12 +426,12 @@ impl Worker {
                 self.last = time;
                 self.flush().await?;
             }
-            self.beat(time.is_some()).await?;
+            self.beat().await?;
         }
         if !is_alive {
             tokio::time::sleep(PAUSE).await;
         }
-        if !is_alive || self.pace != Pace::Usual {
+        if !is_alive || self.pace != Pace::Usual || is_asked_otherwise {
             self.pace = Pace::Usual;
             return self.opened().await.map(Some).map_err(Stop::Ended);
         }
@@ -421,12 +448,13 @@ impl Worker {
         self.collected.push(Collected { id, time, committed_us: None, first: 0, happened });
     }
 
-    /// Tells now and then, and where time went on, that nothing happened.
-    async fn beat(&mut self, has_moved: bool) -> Result<(), Stop> {
+    /// Tells now and then, and where more is behind us than was told, that nothing happened.
+    async fn beat(&mut self) -> Result<(), Stop> {
+        let has_moved = number(self.last) > self.reached;
         if number(self.last) == 0 || (!has_moved && self.told.elapsed() < BEAT) {
             return Ok(());
         }
-        self.told = Instant::now();
+        (self.told, self.reached) = (Instant::now(), number(self.last));
         self.way.applied.store(number(self.last), Ordering::Release);
         let resume = self.resume();
         self.hand(Ok(Step::Idle { position: position(&self.shared.name, self.last), resume })).await
@@ -464,6 +492,9 @@ impl Worker {
             }
             if entries.is_empty() && (each.first == 0 || !ends) {
                 continue;
+            }
+            if ends {
+                self.reached = number(each.time);
             }
             transactions.push(Transaction {
                 id: each.id,
@@ -553,8 +584,8 @@ impl Worker {
 
 /// Whether an answer that nothing is there has taken as long as the server waits for something: not less, as of a stream that was just
 /// opened, and not so much more that it may have been opened again in between.
-fn is_of_server(took: Duration) -> bool {
-    (AWAIT / 2..AWAIT * 10).contains(&took)
+fn is_of_server(took: Duration, patience: Duration) -> bool {
+    (patience / 2..patience * 10).contains(&took)
 }
 
 fn now_ms() -> u64 {
@@ -568,7 +599,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_too_soon_or_too_late_is_not_the_servers() {
-        let took = |ms: u64| is_of_server(Duration::from_millis(ms));
+        let took = |ms: u64| is_of_server(Duration::from_millis(ms), AWAIT);
         assert!(took(100) && took(130) && took(400));
         assert!(!took(0) && !took(20) && !took(5_000));
     }

@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) identity: String,
     /// The time of the last write, where the server tells.
     pub(super) written: Option<Timestamp>,
+    /// The time of the last write that a majority has, which stays whatever becomes of the server; where it tells.
+    pub(super) kept: Option<Timestamp>,
 }
 
 impl Place {
@@ -54,9 +56,8 @@ fn read_place(hello: &Document, configuration: Option<&Document>) -> Place {
     let id = settings.and_then(|settings| settings.get_object_id("replicaSetId").ok()).map(|id| format!("id:{}", id.to_hex()));
     // A router has neither.
     let identity = id.unwrap_or_else(|| format!("name:{}", hello.get_str("setName").unwrap_or("sharded")));
-    let written = hello.get_document("lastWrite").and_then(|write| write.get_document("opTime"));
-    let written = written.and_then(|time| time.get_timestamp("ts")).ok();
-    Place { identity, written }
+    let last = |key: &str| hello.get_document("lastWrite").ok()?.get_document(key).ok()?.get_timestamp("ts").ok();
+    Place { identity, written: last("opTime"), kept: last("majorityOpTime") }
 }
 
 /// The time of the oldest write that the server still knows of, where we may ask and it has dropped older ones: how far a history reaches
@@ -223,9 +224,11 @@ mod tests {
     #[test]
     fn deployments_are_told_apart_by_their_ids() {
         let (id, other) = (ObjectId::from_bytes([1; 12]), ObjectId::from_bytes([2; 12]));
-        let hello = doc! { "setName": "rs", "lastWrite": { "opTime": { "ts": Timestamp { time: 5, increment: 1 } } } };
+        let op_time = |time| doc! { "ts": Timestamp { time, increment: 1 } };
+        let hello = doc! { "setName": "rs", "lastWrite": { "opTime": op_time(5), "majorityOpTime": op_time(4) } };
         let of = |id: ObjectId| read_place(&hello, Some(&doc! { "config": { "settings": { "replicaSetId": id } } }));
         assert_eq!((of(id).written, read_place(&doc! {}, None).written), (Some(Timestamp { time: 5, increment: 1 }), None));
+        assert_eq!((of(id).kept, read_place(&doc! {}, None).kept), (Some(Timestamp { time: 4, increment: 1 }), None));
         assert!(of(id).may_be(&of(id).identity) && !of(id).may_be(&of(other).identity));
         // Where the id is not told by an account and then is.
         assert_eq!(read_place(&hello, None).identity, "name:rs");

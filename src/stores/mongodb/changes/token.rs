@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::get;
 use super::survey::Place;
-use super::{number, of_number};
+use super::{before, number, of_number};
 use crate::stores::capture::Ended;
 use crate::stores::change::Resume;
 
@@ -70,6 +70,14 @@ fn time_in(text: &str) -> Option<Timestamp> {
     u64::from_str_radix(digits, 16).ok().map(of_number)
 }
 
+/// Up to where everything was given, when the server has nothing more and says `time` of the place where it is. It names the last write
+/// that it has looked at, whose events came before, if there were any; but for a stream that it has just opened, the time with which that
+/// was, and where there are several shards one that another shard may still write at.
+pub(super) fn looked_at(time: Timestamp, opened: Option<Timestamp>, is_sharded: bool) -> Timestamp {
+    let is_of_write = opened.is_some_and(|opened| number(time) > number(opened));
+    if is_of_write && !is_sharded { time } else { before(time) }
+}
+
 #[cfg(test)]
 mod tests {
     use mongodb::bson::raw::RawDocumentBuf;
@@ -108,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn a_write_is_behind_a_stream_once_the_server_has_looked_at_it() {
+        let time = |increment| Timestamp { time: 7, increment };
+        assert_eq!(looked_at(time(5), Some(time(4)), false), time(5));
+        for (opened, is_sharded) in [(Some(time(5)), false), (Some(time(9)), false), (None, false), (Some(time(4)), true)] {
+            assert_eq!(looked_at(time(5), opened, is_sharded), time(4), "{opened:?} {is_sharded}");
+        }
+    }
+
+    #[test]
     fn another_deployment_is_not_gone_on_with() {
         let event = doc! { "_id": { "_data": "82" } };
         let token = token(&event);
@@ -115,7 +132,7 @@ mod tests {
             let kept = Kept { token: token.clone(), time: 7, increment: 0, identity: identity.to_owned() };
             Resume(mongodb::bson::serialize_to_vec(&kept).unwrap())
         };
-        let place = |written| Place { identity: "id:x".to_owned(), written };
+        let place = |written| Place { identity: "id:x".to_owned(), written, kept: None };
         let at = |time| Some(Timestamp { time, increment: 0 });
         assert!(kept(&bytes("id:x"), &place(None)).is_ok() && kept(&bytes("id:x"), &place(at(7))).is_ok());
         // What could not be asked before, or now, says nothing.

@@ -228,8 +228,9 @@ impl Transaction {
         Ok(())
     }
 
-    /// Ends it and keeps its writes. A commit may be sent again until its outcome is known: it is the same one.
-    pub(in super::super) async fn commit(&self) -> Result<(), StoreError> {
+    /// Ends it and keeps its writes, and gives a time behind all that it has read and written. A commit may be sent again until its outcome is
+    /// known: it is the same one.
+    pub(in super::super) async fn commit(&self) -> Result<Option<Timestamp>, StoreError> {
         let mut state = match self.working().await {
             Ok(state) => state,
             Err(error) => {
@@ -260,7 +261,7 @@ impl Transaction {
             tokio::time::sleep(COMMIT_PAUSE).await;
         }
         self.written.store(false, Ordering::Release);
-        Ok(())
+        Ok(state.session.operation_time())
     }
 
     /// Ends it and drops its writes.

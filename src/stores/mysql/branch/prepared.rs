@@ -3,12 +3,14 @@
 //! One that has begun with a name is prepared under it. A block that had read before it wrote has none, because the transaction that it
 //! reads in is not of that kind: it can only be the one that is committed with a mark.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::super::commit::{BranchId, MarkId, Part, Verdict, Vote};
 use super::super::super::error::StoreError;
+use super::super::super::position::Position;
 use super::super::pool::Lease;
-use super::super::{own, write};
+use super::super::{changes, own, write};
 use super::{Branch, Transaction, View, Writing};
 use crate::error::sqlstate;
 
@@ -63,7 +65,7 @@ impl Branch {
             return Err(self.rolled_back("a scan of it was refused"));
         }
         if is_empty {
-            return write::commit_written(lease, Some(xid), false, false).await;
+            return write::commit_written(lease, Some(xid), (false, false), "").await.map(drop);
         }
         // A connection that has failed here is closed: what it has not prepared goes with it.
         write::prepare(&mut lease, &xid).await?;
@@ -82,17 +84,20 @@ impl Branch {
         }
     }
 
-    /// Ends what was prepared, on the same connection.
+    /// Ends what was prepared, on the same connection, and gives a position behind it where one is asked for.
     ///
     /// # Errors
     /// What the server answered; nobody knows what has become of it then.
-    pub(super) async fn end_prepared(&self, verdict: Verdict) -> Result<(), StoreError> {
+    pub(super) async fn end_prepared(&self, verdict: Verdict) -> Result<Option<Position>, StoreError> {
         let Some(writing) = self.may_be_kept() else { return Err(self.ended()) };
         let lease = writing.prepared.lock().await.take();
         let (Some(lease), Some(xid)) = (lease, writing.xid) else { return Err(self.ended()) };
-        write::settle(lease, &xid, verdict).await?;
+        let server = Arc::clone(&lease.session.server);
+        let question = if verdict == Verdict::Commit { self.question(&server) } else { "" };
+        let before = self.shared.histories.before();
+        let rows = write::settle(lease, &xid, verdict, question).await?;
         writing.flags.has_written.store(false, Ordering::Release);
-        Ok(())
+        Ok(changes::answered(&self.shared, &before, &server, &rows))
     }
 
     /// Adds the mark to what was written.

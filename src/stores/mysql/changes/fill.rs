@@ -42,23 +42,42 @@ const LOCK_WAIT: u16 = 1205;
 /// What the server answered, or 55P03 when writers leave no moment.
 pub(super) async fn fill(shared: &Arc<Shared>, table: &Arc<Table>) -> Result<Fill, StoreError> {
     let (mut lease, known) = begun(shared).await?;
-    let mut found = None;
-    if let Some(position) = known {
-        let mut other = shared.pool.lease().await?;
-        let gtids = position.gtids(&mut other).await?;
-        other.release();
-        found = gtids.map(|gtids| (Some(position), gtids));
-    }
-    let (position, gtids) = match found {
-        Some(found) => found,
+    let (position, gtids) = match placed(shared, known).await? {
+        Some((position, gtids)) => (Some(position), gtids),
         None => (None, locked(shared, &mut lease, &table.id).await?),
     };
-    Ok(Fill {
+    Ok(shown(shared, lease, (position, &gtids)))
+}
+
+/// Opens a state of all tables for which no writer waits; `None` where the place of none is known.
+///
+/// # Errors
+/// What the server answered.
+pub(super) async fn state(shared: &Arc<Shared>) -> Result<Option<Fill>, StoreError> {
+    let (lease, known) = begun(shared).await?;
+    let Some((position, gtids)) = placed(shared, known).await? else { return Ok(None) };
+    Ok(Some(shown(shared, lease, (Some(position), &gtids))))
+}
+
+/// The place of a snapshot in the log, where that is to be had.
+async fn placed(
+    shared: &Arc<Shared>,
+    known: Option<super::SnapshotPosition>,
+) -> Result<Option<(super::SnapshotPosition, Gtids)>, StoreError> {
+    let Some(position) = known else { return Ok(None) };
+    let mut other = shared.pool.lease().await?;
+    let gtids = position.gtids(&mut other).await?;
+    other.release();
+    Ok(gtids.map(|gtids| (position, gtids)))
+}
+
+fn shown(shared: &Arc<Shared>, lease: Lease, (position, gtids): (Option<super::SnapshotPosition>, &Gtids)) -> Fill {
+    Fill {
         branch: Arc::new(Branch::standing(shared, lease, position)),
         version: gtids.encode(),
         look_back: LOOK_BACK,
         ends: Instant::now() + SHOWN,
-    })
+    }
 }
 
 /// A connection, with a snapshot whose position is known if that is to be had. One that died while it was idle is replaced once.

@@ -218,6 +218,7 @@ impl Machine {
     fn checkpoint(&self) -> Result<Resume, Ended> {
         let checkpoint = Checkpoint {
             identity: self.out.about().identity.to_string(),
+            history: self.out.about().history,
             applied: self.applied.clone(),
             from: self.applied.without(self.held.open()),
             ended: self.held.ended(),

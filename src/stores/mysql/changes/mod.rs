@@ -4,8 +4,9 @@
 //! session (a connection of its own, a task that reads) → events (bytes → what they hold; columns, statements, inflate)
 //!   → groups (whole transactions; held: prepared ones; tracked: how each table stands)
 //!   → values (bytes of the binlog → bytes of a scan; charsets) → rows (the readers of scans → batches) → outgoing → Feed
-//! history (whether a silent server writes that log still) · fill (a state with its place) · survey (what keeps tables from being
-//! followed) · position (GTIDs) · snapshot (file and offset)
+//! history (whether a silent server writes that log still) · histories (which one it is in) · fill (a state with its place)
+//! · survey (what keeps tables from being followed) · position (GTIDs) · newest (a place behind all that is visible)
+//! · snapshot (file and offset)
 //! ```
 //!
 //! **Invariants:** a place is GTIDs, never a file; values are made by the readers that make them for scans, so that both are the same; what
@@ -36,8 +37,10 @@ mod events;
 mod fill;
 mod groups;
 mod held;
+mod histories;
 mod history;
 mod inflate;
+mod newest;
 mod outgoing;
 mod position;
 mod rows;
@@ -53,11 +56,13 @@ use events::{Event, kind};
 use groups::{Begun, Machine};
 use history::History;
 use outgoing::About;
-use position::{Checkpoint, Gtids, Mark, Stopped};
+use position::{Checkpoint, Gtids, Mark, Stopped, place_of};
 use session::{Link, Message};
 use tracked::Tables;
 
 pub(super) use broken::Broken;
+pub(super) use histories::Histories;
+pub(super) use newest::{answered, newest, question};
 pub(super) use position::covers;
 pub(super) use snapshot::{Access, SnapshotPosition, begin_one_snapshot, begin_snapshot};
 
@@ -113,6 +118,11 @@ struct Server {
     purged: Option<Gtids>,
 }
 
+/// What a server is called by its number, or by its name.
+fn identity_of(is_mariadb: bool, id: &str) -> String {
+    format!("{}-{id}", if is_mariadb { "mariadb" } else { "mysql" })
+}
+
 impl Server {
     async fn ask(lease: &mut Lease, shared: &Shared) -> Result<Self, StoreError> {
         let is_mariadb = lease.session.server.is_mariadb;
@@ -127,15 +137,15 @@ impl Server {
         let (id, logged, third) = (id?, logged?, third?);
         let gtids = if is_mariadb { Gtids::of_mariadb(&logged) } else { Gtids::of_mysql(&logged) };
         Ok(Self {
-            identity: format!("{}-{id}", if is_mariadb { "mariadb" } else { "mysql" }).into(),
+            identity: identity_of(is_mariadb, &id).into(),
             logged: gtids.ok_or_else(untold)?,
             purged: if is_mariadb { None } else { Gtids::of_mysql(&third) },
             state: third,
         })
     }
 
-    /// Where a feed goes on that was kept.
-    fn resumed(&self, resume: &Resume) -> Result<Begun, Ended> {
+    /// Where a feed goes on that was kept, and in which history.
+    fn resumed(&self, resume: &Resume) -> Result<(Begun, u64), Ended> {
         let lost = |reason: &str| Ended::Lost(reason.to_owned());
         let kept = Checkpoint::decode(resume).map_err(|_malformed| lost("what was kept of its place cannot be read"))?;
         if kept.identity != *self.identity {
@@ -151,7 +161,9 @@ impl Server {
         if self.purged.as_ref().is_some_and(|purged| kept.from.covers(purged) != Coverage::Covered) {
             return Err(lost("the server has dropped a part of its binlog that was not read"));
         }
-        Ok(Begun { applied: kept.applied, from: kept.from, ended: kept.ended, stopped: kept.stopped, mark: kept.mark })
+        let history = kept.history;
+        let begun = Begun { applied: kept.applied, from: kept.from, ended: kept.ended, stopped: kept.stopped, mark: kept.mark };
+        Ok((begun, history))
     }
 
     /// The end of what is logged.
@@ -210,6 +222,12 @@ impl Binlog {
         follow.server_id.unwrap_or_else(own)
     }
 
+    /// The number of the history that the server is in which has answered so.
+    fn number(&self, before: &histories::Before, server: &Server) -> Result<u64, Ended> {
+        let number = self.shared.histories.note(before, &server.identity, &server.logged);
+        number.ok_or_else(|| Ended::Again(self.shared.place().lost("the server's log has just begun anew")))
+    }
+
     fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -237,19 +255,23 @@ impl Capture for Binlog {
             return Err(refused);
         }
         let charsets = Charsets::ask(&mut lease, self.shared.place()).await?;
-        let (server, begun) = match from {
+        let before = self.shared.histories.before();
+        let (server, begun, history) = match from {
             Some(resume) => {
                 let server = Server::ask(&mut lease, &self.shared).await?;
-                let begun = server.resumed(resume)?;
-                if !self.has_history(&begun).await? {
+                let (begun, history) = server.resumed(resume)?;
+                self.number(&before, &server)?;
+                let goes_on = self.shared.histories.goes_on(&server.identity, history, &server.logged);
+                if !goes_on || !self.has_history(&begun).await? {
                     return Err(Ended::Lost("the server has another history than what was read of it".to_owned()));
                 }
-                (server, begun)
+                (server, begun, history)
             }
             None => {
                 let server = self.beginning(&mut lease).await?;
                 let begun = server.now();
-                (server, begun)
+                let history = self.number(&before, &server)?;
+                (server, begun, history)
             }
         };
         lease.release();
@@ -257,11 +279,13 @@ impl Capture for Binlog {
         let mut known = Tables::new(self.shared.policy(), charsets, is_mariadb);
         // None was known before, so that none is another one now.
         let _reshaped = known.replace(tables);
-        let about = About { store: self.shared.name.clone(), identity: server.identity };
+        let about = About { store: self.shared.name.clone(), identity: server.identity, history };
         let machine = Machine::new(about, known, begun);
         let (shared, told) = (Arc::clone(&self.shared), Arc::clone(&self.seen));
         let history = History::new(Arc::clone(&shared));
-        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended: None, seen: Seen::default(), told, taken: 0 }))
+        let reader = Arc::clone(&shared.readers);
+        let (ended, seen) = (None, Seen::default());
+        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended, seen, told, taken: 0, _reader: reader }))
     }
 
     fn look_again(&self) {
@@ -270,6 +294,10 @@ impl Capture for Binlog {
 
     async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
         fill::fill(&self.shared, table).await
+    }
+
+    async fn state(&self, _tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        fill::state(&self.shared).await
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
@@ -335,7 +363,7 @@ fn holds(applied: &Gtids, mark: &Mark, found: Option<&Gtids>, files: &[String]) 
 
 /// Whether the state of a fill has a transaction in it.
 fn contains(version: &[u8], transaction: &Transaction) -> bool {
-    match (Gtids::decode(version), Gtids::decode(&transaction.position.token)) {
+    match (Gtids::decode(version), place_of(&transaction.position)) {
         (Ok(known), Ok(asked)) => known.covers(&asked) == Coverage::Covered,
         _ => false,
     }
@@ -367,6 +395,8 @@ struct BinlogFeed {
     /// What others are told of `seen`.
     told: Arc<Mutex<Seen>>,
     taken: usize,
+    /// Says that positions are compared with its own.
+    _reader: Arc<()>,
 }
 
 impl BinlogFeed {
@@ -566,10 +596,11 @@ mod tests {
         let kept = |identity: &str, applied: &str| {
             let (applied, from) = (of(applied), of(applied));
             let stopped = Stopped::Some(Vec::new());
-            Checkpoint { identity: identity.to_owned(), applied, from, ended: vec![7], stopped, mark: None }.encode().unwrap()
+            let identity = identity.to_owned();
+            Checkpoint { identity, history: 9, applied, from, ended: vec![7], stopped, mark: None }.encode().unwrap()
         };
-        let begun = server.resumed(&kept("mariadb-1", "0-1-38")).unwrap();
-        assert_eq!((begun.applied, begun.ended), (of("0-1-38"), vec![7]));
+        let (begun, history) = server.resumed(&kept("mariadb-1", "0-1-38")).unwrap();
+        assert_eq!((begun.applied, begun.ended, history), (of("0-1-38"), vec![7], 9));
         for other in [kept("mariadb-2", "0-1-38"), kept("mariadb-1", "0-1-41"), kept("mariadb-1", "1-1-1"), Resume(vec![9])] {
             assert!(matches!(server.resumed(&other), Err(Ended::Lost(_))));
         }

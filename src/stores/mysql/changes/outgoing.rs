@@ -10,7 +10,7 @@ use super::super::super::error::StoreError;
 use super::super::super::position::Position;
 use super::super::super::schema::TableId;
 use super::events::Change;
-use super::position::{Gtid, Gtids};
+use super::position::{Gtid, Gtids, position};
 use super::rows::{Batch, Images, Layout, Plan};
 
 /// What a feed is about.
@@ -20,6 +20,8 @@ pub(super) struct About {
     pub(super) store: StoreName,
     /// The server.
     pub(super) identity: Arc<str>,
+    /// The history that it is in.
+    pub(super) history: u64,
 }
 
 /// What is known of a transaction besides what it did.
@@ -115,7 +117,7 @@ impl Outgoing {
 
     /// A place as others keep it.
     pub(super) fn position(&self, place: &Gtids) -> Position {
-        Position { store: self.about.store.clone(), token: place.encode() }
+        position(&self.about.store, self.about.history, place)
     }
 
     /// Whether there is nothing to give.

@@ -1,15 +1,18 @@
 //! Places in the binlog: sets of global transaction ids, as positions, as what a feed goes on from, and as servers write them.
 //!
 //! MariaDB numbers the transactions of each domain, so that a place is the last one of each; MySQL gives every one a number of the
-//! server that wrote it, so that a place is a set. Files and offsets are no places: another server has others.
+//! server that wrote it, so that a place is a set. Files and offsets are no places: another server has others. A position names the
+//! history that its place is of ([`super::histories`]): places of two histories do not compare.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::super::super::change::{RESUME_BYTES_MAX, Resume};
+use super::super::super::connector::StoreName;
 use super::super::super::position::{Coverage, Position};
 use super::super::super::schema::TableId;
 use super::bytes::{Bytes, Malformed};
+use super::histories;
 
 /// The name of a server in ids of MySQL.
 pub(super) type Source = [u8; 16];
@@ -60,10 +63,14 @@ pub(super) enum Gtids {
     MySql(BTreeMap<Source, Vec<(u64, u64)>>),
 }
 
+/// How long the name of a server is in an id as MySQL writes it.
+const NAME_BYTES: usize = 36;
 /// Marks the encoding of MariaDB's places.
 const MARIA: u8 = 1;
 /// Marks the encoding of MySQL's.
 const MYSQL: u8 = 2;
+/// Marks a place of a history.
+const PLACED: u8 = 3;
 
 impl Gtids {
     /// Whether the transaction is part of it. Of a domain all up to the last one are.
@@ -140,7 +147,7 @@ impl Gtids {
         if is_covered { Coverage::Covered } else { Coverage::Behind }
     }
 
-    /// As a position keeps it.
+    /// As it is kept.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut token = Vec::new();
         match self {
@@ -167,7 +174,7 @@ impl Gtids {
         token
     }
 
-    /// The place that a position keeps.
+    /// The place that was kept.
     ///
     /// # Errors
     /// It is no position of ours.
@@ -217,6 +224,24 @@ impl Gtids {
             }
         }
         Some(Self::MySql(sets))
+    }
+
+    /// The same with ids that somebody owns, as MySQL writes them: `uuid:9#12:10#13`, with or without a comma in front of the next server.
+    pub(super) fn with_owned(mut self, text: &str) -> Option<Self> {
+        let Self::MySql(sets) = &mut self else { return None };
+        let mut parts = text.trim().split(':');
+        let mut name = parts.next().unwrap_or_default();
+        for part in parts {
+            let (number, owner) = part.split_once('#')?;
+            let number = number.parse::<u64>().ok()?;
+            add_range(sets.entry(source(name)?).or_default(), (number, number.checked_add(1)?));
+            // The number of a thread, and the name behind it where another server comes.
+            let (thread, next) =
+                owner.len().checked_sub(NAME_BYTES).and_then(|at| owner.split_at_checked(at)).unwrap_or((owner, name));
+            thread.trim_end_matches([',', '\n', ' ']).parse::<u64>().ok()?;
+            name = next;
+        }
+        Some(self)
     }
 
     /// How MariaDB wants to be told where to begin.
@@ -295,10 +320,47 @@ fn cut(ranges: &[(u64, u64)], number: u64) -> Vec<(u64, u64)> {
     ranges.iter().flat_map(around).filter(|(start, end)| start < end).collect()
 }
 
+/// A place of a history as others keep it.
+pub(super) fn position(store: &StoreName, history: u64, place: &Gtids) -> Position {
+    let mut token = vec![PLACED];
+    token.extend_from_slice(&history.to_le_bytes());
+    token.extend(place.encode());
+    Position { store: store.clone(), token }
+}
+
+/// The history and the place that a position keeps; no history of one from before positions had any.
+///
+/// # Errors
+/// It is no position of ours.
+fn placed(token: &[u8]) -> Result<(Option<u64>, Gtids), Malformed> {
+    let mut bytes = Bytes::new(token, "a position");
+    match bytes.u8()? {
+        PLACED => {
+            let history = bytes.u64()?;
+            Ok((Some(history), Gtids::decode(bytes.rest())?))
+        }
+        _ => Ok((None, Gtids::decode(token)?)),
+    }
+}
+
+/// The place that a position keeps.
+///
+/// # Errors
+/// It is no position of ours.
+pub(super) fn place_of(position: &Position) -> Result<Gtids, Malformed> {
+    placed(&position.token).map(|(_, place)| place)
+}
+
 /// Whether everything up to `wanted` is part of `applied`.
 pub(in super::super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
-    match (Gtids::decode(&applied.token), Gtids::decode(&wanted.token)) {
-        (Ok(known), Ok(asked)) if applied.store == wanted.store => known.covers(&asked),
+    let (Ok((of, known)), Ok((other, asked))) = (placed(&applied.token), placed(&wanted.token)) else {
+        return Coverage::Incomparable;
+    };
+    match (of, other) {
+        _ if applied.store != wanted.store => Coverage::Incomparable,
+        (Some(of), Some(other)) if of == other => known.covers(&asked),
+        // It is older than what names a history.
+        (None, Some(_)) => Coverage::Behind,
         _ => Coverage::Incomparable,
     }
 }
@@ -308,6 +370,8 @@ pub(in super::super) fn covers(applied: &Position, wanted: &Position) -> Coverag
 pub(super) struct Checkpoint {
     /// The server that it is about.
     pub(super) identity: String,
+    /// The history that it is in.
+    pub(super) history: u64,
     /// Everything up to here was given.
     pub(super) applied: Gtids,
     /// From here it is read again: in front of the prepared transactions that were open.
@@ -339,7 +403,9 @@ pub(super) enum Stopped {
 }
 
 /// The first byte of what is kept, so that another form can follow.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
+/// The same when histories had no numbers.
+const FORM_BEFORE: u8 = 2;
 /// The most tables that are kept by name.
 const STOPPED_MAX: usize = 100;
 
@@ -352,6 +418,7 @@ impl Checkpoint {
             kept.extend_from_slice(part);
         };
         put(self.identity.as_bytes());
+        put(&self.history.to_le_bytes());
         put(&self.applied.encode());
         put(&self.from.encode());
         put(&self.ended.iter().flat_map(|hash| hash.to_le_bytes()).collect::<Vec<u8>>());
@@ -378,11 +445,18 @@ impl Checkpoint {
     /// It is nothing of ours.
     pub(super) fn decode(resume: &Resume) -> Result<Self, Malformed> {
         let mut bytes = Bytes::new(&resume.0, "a kept place");
-        if bytes.u8()? != FORM {
+        let form = bytes.u8()?;
+        if ![FORM, FORM_BEFORE].contains(&form) {
             return Err(bytes.malformed());
         }
         let text = |part: &[u8]| String::from_utf8(part.to_vec()).map_err(|_no_text| Malformed("a kept place"));
         let identity = text(bytes.prefixed(4)?)?;
+        let history = if form == FORM {
+            let history = bytes.prefixed(4)?;
+            u64::from_le_bytes(history.try_into().map_err(|_other_length| bytes.malformed())?)
+        } else {
+            histories::first_of(&identity)
+        };
         let applied = Gtids::decode(bytes.prefixed(4)?)?;
         let from = Gtids::decode(bytes.prefixed(4)?)?;
         let (hashes, rest) = bytes.prefixed(4)?.as_chunks::<8>();
@@ -401,17 +475,16 @@ impl Checkpoint {
         while !bytes.is_empty() {
             let namespace = text(bytes.prefixed(4)?)?;
             if namespace.is_empty() && bytes.is_empty() {
-                return Ok(Self { identity, applied, from, ended, stopped: Stopped::All, mark });
+                return Ok(Self { identity, history, applied, from, ended, stopped: Stopped::All, mark });
             }
             tables.push(TableId { namespace, name: text(bytes.prefixed(4)?)? });
         }
-        Ok(Self { identity, applied, from, ended, stopped: Stopped::Some(tables), mark })
+        Ok(Self { identity, history, applied, from, ended, stopped: Stopped::Some(tables), mark })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::super::connector::StoreName;
     use super::*;
 
     fn maria(text: &str) -> Gtids {
@@ -442,15 +515,41 @@ mod tests {
             (mysql(&format!("{A}:1-10")), mysql(&format!("{A}:1-10,\n{b}:1")), Coverage::Behind),
             (mysql(&format!("{A}:1-10")), maria("0-1-1"), Coverage::Incomparable),
         ];
-        let position = |gtids: &Gtids| Position { store: StoreName::new("s"), token: gtids.encode() };
+        let position = |gtids: &Gtids| super::position(&StoreName::new("s"), 7, gtids);
         for (applied, wanted, expected) in rows {
             assert_eq!(applied.covers(&wanted), expected, "{applied:?} {wanted:?}");
             assert_eq!(covers(&position(&applied), &position(&wanted)), expected);
             assert_eq!(Gtids::decode(&applied.encode()), Ok(applied));
         }
-        let other = Position { store: StoreName::new("other"), token: maria("0-1-1").encode() };
+        let other = super::position(&StoreName::new("other"), 7, &maria("0-1-1"));
         assert_eq!(covers(&position(&maria("0-1-1")), &other), Coverage::Incomparable);
         assert_eq!(covers(&Position { token: vec![9], ..other.clone() }, &other), Coverage::Incomparable);
+    }
+
+    #[test]
+    fn places_of_two_histories_are_not_compared() {
+        let store = StoreName::new("s");
+        for place in [maria("0-1-10"), mysql(&format!("{A}:1-10"))] {
+            let at = |history: u64| super::position(&store, history, &place);
+            assert_eq!(covers(&at(7), &at(7)), Coverage::Covered);
+            assert_eq!(covers(&at(7), &at(8)), Coverage::Incomparable, "the same ids, written by another history");
+            assert_eq!(place_of(&at(8)), Ok(place.clone()));
+            // What was kept when positions had no histories.
+            let old = Position { store: store.clone(), token: place.encode() };
+            assert_eq!((covers(&old, &at(7)), covers(&at(7), &old)), (Coverage::Behind, Coverage::Incomparable));
+            assert_eq!(place_of(&old), Ok(place));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_before_is_of_the_first_history() {
+        let mut kept = vec![FORM_BEFORE];
+        for part in [b"mariadb-1".to_vec(), maria("0-1-4").encode(), maria("0-1-3").encode(), Vec::new(), Vec::new()] {
+            kept.extend_from_slice(&u32::try_from(part.len()).unwrap().to_le_bytes());
+            kept.extend_from_slice(&part);
+        }
+        let read = Checkpoint::decode(&Resume(kept)).unwrap();
+        assert_eq!((read.history, read.applied), (histories::first_of("mariadb-1"), maria("0-1-4")));
     }
 
     #[test]
@@ -495,10 +594,28 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_are_owned_are_added() {
+        let executed = mysql(&format!("{A}:1-7"));
+        let with = |owned: &str| executed.clone().with_owned(owned);
+        assert_eq!(with(""), Some(executed.clone()));
+        assert_eq!(with(&format!("{A}:8#12:10#7")), Some(mysql(&format!("{A}:1-8:10"))));
+        let other = A.replace("3e11", "0e11");
+        for between in ["", ",", ",\n"] {
+            let owned = format!("{A}:8#12{between}{other}:3#4:4#91");
+            assert_eq!(with(&owned), Some(mysql(&format!("{A}:1-8,{other}:3-4"))), "{between:?}");
+        }
+        for broken in [format!("{A}:tag:8#12"), format!("{A}:8"), format!("{A}:8#x"), "x:8#1".to_owned(), ":8#1".to_owned()] {
+            assert_eq!(with(&broken), None, "{broken}");
+        }
+        assert_eq!(maria("0-1-1").with_owned(""), None);
+    }
+
+    #[test]
     fn checkpoints_are_kept_whole_or_not_at_all() {
         let table = |name: &str| TableId { namespace: "d".to_owned(), name: name.to_owned() };
         let mut checkpoint = Checkpoint {
             identity: "mariadb-1".to_owned(),
+            history: u64::MAX - 1,
             applied: maria("0-1-40,5-1-1"),
             from: maria("0-1-38"),
             ended: vec![1, u64::MAX],

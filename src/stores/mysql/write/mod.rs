@@ -25,6 +25,7 @@ mod xa;
 
 use std::sync::Arc;
 
+use sqlx::mysql::MySqlRow;
 use tokio_util::sync::CancellationToken;
 
 use super::super::connector::WriteIsolation;
@@ -105,17 +106,41 @@ pub(super) async fn begin_xa(shared: &Arc<Shared>, isolation: WriteIsolation) ->
     Ok((lease, xid))
 }
 
-/// Commits a transaction that may have written. One that has met or made no row has not changed anything.
+/// Commits a transaction that may have written, and gives the answer to a question behind it, which may be empty, and none where it did not
+/// come. One that has met or made no row has not changed anything.
 ///
 /// # Errors
 /// [`StoreError::OutcomeUnknown`] when the answer was lost, or told nothing, and there was something to commit; what the server
 /// answered.
-pub(super) async fn commit_written(lease: Lease, xid: Option<Xid>, has_written: bool, has_changed: bool) -> Result<(), StoreError> {
+pub(super) async fn commit_written(
+    lease: Lease,
+    xid: Option<Xid>,
+    (has_written, has_changed): (bool, bool),
+    question: &str,
+) -> Result<Vec<MySqlRow>, StoreError> {
     let outcome = match xid {
-        Some(xid) => xa::commit(lease, &xid, has_changed).await,
-        None => commit(lease).await,
+        Some(xid) => xa::commit(lease, &xid, has_changed, question).await,
+        None => commit_plain(lease, question).await,
     };
     if has_written { outcome.map_err(unknown) } else { outcome }
+}
+
+async fn commit_plain(mut lease: Lease, question: &str) -> Result<Vec<MySqlRow>, StoreError> {
+    let rows = lease.ended(followed_by("COMMIT".to_owned(), question), 1).await.map_err(|refused| refused.error)?;
+    give_back(lease);
+    Ok(rows)
+}
+
+/// Statements with a question behind them, if there is one.
+fn followed_by(statements: String, question: &str) -> String {
+    if question.is_empty() { statements } else { format!("{statements}; {question}") }
+}
+
+/// Gives a connection back whose transaction has ended, unless it may have more to say.
+fn give_back(lease: Lease) {
+    if !lease.is_doubtful {
+        lease.release();
+    }
 }
 
 /// Rolls a transaction back that may have written.
@@ -245,7 +270,7 @@ async fn once_in_transaction(
     let (outcome, lease) = run(shared, lease, edit, stop).await;
     let Some(lease) = lease else { return outcome };
     match outcome {
-        Ok(edited) => commit_written(lease, Some(xid), true, edited.rows != 0).await.map(|()| edited),
+        Ok(edited) => commit_written(lease, Some(xid), (true, edited.rows != 0), "").await.map(|_none| edited),
         Err(error) => {
             if let Err(left) = roll_back_written(lease, Some(xid)).await {
                 tracing::debug!(error = %left, "a transaction could not be rolled back; its connection is closed");

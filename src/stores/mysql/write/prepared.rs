@@ -19,6 +19,7 @@ use super::super::super::error::StoreError;
 use super::super::Shared;
 use super::super::pool::{Lease, Refused};
 use super::xa::Xid;
+use super::{followed_by, give_back};
 use crate::error::sqlstate;
 
 /// `XAER_NOTA`
@@ -40,15 +41,21 @@ pub(in super::super) async fn prepare(lease: &mut Lease, xid: &Xid) -> Result<()
     lease.rows_of(sql).await.map(drop)
 }
 
-/// Ends what was prepared, and gives the connection back.
+/// Ends what was prepared, and gives the connection back, with the answer to a question behind it as of
+/// [`commit_written`](super::commit_written).
 ///
 /// # Errors
 /// What the server answered; the connection is closed then.
-pub(in super::super) async fn settle(mut lease: Lease, xid: &Xid, verdict: Verdict) -> Result<(), StoreError> {
+pub(in super::super) async fn settle(
+    mut lease: Lease,
+    xid: &Xid,
+    verdict: Verdict,
+    question: &str,
+) -> Result<Vec<MySqlRow>, StoreError> {
     let sql = format!("{}; SET SESSION wait_timeout = DEFAULT", ending(xid, verdict));
-    lease.asked(sql).await.map_err(|refused| not_ended(refused, verdict))?;
-    lease.release();
-    Ok(())
+    let rows = lease.ended(followed_by(sql, question), 2).await.map_err(|refused| not_ended(refused, verdict))?;
+    give_back(lease);
+    Ok(rows)
 }
 
 /// The error of an end on the connection that has prepared. There the server knows the name for sure, or does not have what it had

@@ -19,11 +19,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use sqlx::mysql::MySqlRow;
 
 use super::super::super::commit::{BranchId, LogId, Numbers};
 use super::super::super::connector::{StoreName, WriteIsolation};
 use super::super::super::error::StoreError;
 use super::super::pool::{Lease, Refused};
+use super::{followed_by, give_back};
 
 /// Errors after which a transaction is surely not kept: it lost a deadlock, waited for too long, or was rolled back when it was to be
 /// prepared.
@@ -86,17 +88,19 @@ pub(super) async fn begin(lease: &mut Lease, isolation: WriteIsolation, xid: &Xi
     lease.rows_of(format!("SET TRANSACTION ISOLATION LEVEL {level}; XA START {xid}")).await.map(drop)
 }
 
-/// Keeps what the transaction wrote, and gives the connection back. `has_changed` is whether it has met or made a row.
+/// Keeps what the transaction wrote, and gives the connection back, with the answer to a question behind it. `has_changed` is whether it has
+/// met or made a row.
 ///
 /// # Errors
 /// What the server answered; the connection is closed then. [`StoreError::OutcomeUnknown`] where that does not tell what has become of
 /// what was prepared.
-pub(super) async fn commit(mut lease: Lease, xid: &Xid, has_changed: bool) -> Result<(), StoreError> {
+pub(super) async fn commit(mut lease: Lease, xid: &Xid, has_changed: bool, question: &str) -> Result<Vec<MySqlRow>, StoreError> {
     let is_prepared = has_changed && !lease.session.server.keeps_one_phase();
-    match lease.asked(keeping(xid, is_prepared)).await {
-        Ok(_) => {
-            lease.release();
-            Ok(())
+    let count = if is_prepared { 3 } else { 2 };
+    match lease.ended(followed_by(keeping(xid, is_prepared), question), count).await {
+        Ok(rows) => {
+            give_back(lease);
+            Ok(rows)
         }
         Err(refused) if is_prepared && refused.number.is_some() => {
             // The connection goes, and what it has prepared would stay.

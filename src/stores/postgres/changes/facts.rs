@@ -6,16 +6,13 @@ use serde::Deserialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::super::super::change::can_be_told;
 use super::super::super::error::StoreError;
 use super::super::super::relational::{embedded, literal};
 use super::super::super::schema::{Column, Table, TableId};
 use super::super::branch::Inner;
 use super::super::error;
 use super::ask;
-
-/// Types whose text is a name that only the catalogs of that database can turn back into a number, and two that are written as no
-/// other array is.
-const UNTOLD: [u32; 7] = [22, 24, 30, 2205, 2206, 4089, 4096];
 
 /// A column. What is compared with the stream must be told as the stream tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -87,19 +84,13 @@ impl Facts {
     /// For each column of the table, where it is among the attributes; `None` of one that events do not tell.
     pub(super) fn places(&self, table: &Table) -> Vec<Option<usize>> {
         let place = |column: &Column| self.attributes.iter().position(|attribute| attribute.name == column.name());
-        table.columns.iter().map(|column| is_told(column).then(|| place(column)).flatten()).collect()
+        table.columns.iter().map(|column| can_be_told(column).then(|| place(column)).flatten()).collect()
     }
 }
 
 /// Whether it is a column of the store, not a field of a document in one.
 fn is_plain(column: &Column) -> bool {
     embedded::source(&column.field).is_none()
-}
-
-/// Whether the text of its values can be read back.
-pub(super) fn is_told(column: &Column) -> bool {
-    let pg_type = column.pg_type();
-    is_plain(column) && ![Some(pg_type), pg_type.element()].iter().flatten().any(|each| UNTOLD.contains(&each.oid))
 }
 
 /// What rows that are kept as texts depend on. The number of the transaction that has changed a column last tells one change from another
@@ -331,8 +322,8 @@ pub(super) mod tests {
 
     #[test]
     fn names_of_objects_are_not_told() {
-        assert!(!is_told(&column("c", PgType { oid: 2205, typmod: -1 }, "regclass")));
-        assert!(!is_told(&column("c", PgType { oid: 2210, typmod: -1 }, "regclass[]")));
-        assert!(is_told(&column("c", PgType::TEXT, "text")));
+        assert!(!can_be_told(&column("c", PgType { oid: 2205, typmod: -1 }, "regclass")));
+        assert!(!can_be_told(&column("c", PgType { oid: 2210, typmod: -1 }, "regclass[]")));
+        assert!(can_be_told(&column("c", PgType::TEXT, "text")));
     }
 }

@@ -9,12 +9,13 @@ use sqlx::Row;
 
 use super::super::super::capture::Fill;
 use super::super::super::change::Transaction;
-use super::super::super::connector::Purpose;
 use super::super::super::error::StoreError;
 use super::super::branch::{self, Inner};
 use super::super::error;
 use super::position::cluster;
 use super::{ask, texts};
+use crate::stores::relational::Dialect;
+use crate::stores::schema::Table;
 
 /// How long a snapshot is held: as long as that the server keeps every row that it sees.
 const HELD: Duration = Duration::from_secs(3_600);
@@ -27,25 +28,37 @@ const LOOK_BACK_SYNCHRONOUS: Duration = Duration::from_secs(600);
 const SYSTEM: &str = "SELECT (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s), \
      pg_catalog.current_setting('synchronous_standby_names')";
 
-/// Opens a snapshot.
+/// The snapshot, and since how many seconds the oldest transaction runs that waits for other servers, as far as that is told: it is told to us
+/// when it is in the log, and seen when these have it, however long that takes.
+const SNAPSHOT: &str = "SELECT pg_catalog.txid_current_snapshot()::text, (SELECT pg_catalog.max(pg_catalog.date_part('epoch', \
+     pg_catalog.clock_timestamp() - a.xact_start))::pg_catalog.int8 FROM pg_catalog.pg_stat_activity a WHERE a.wait_event = 'SyncRep')";
+
+/// Opens a snapshot of these tables.
+///
+/// They are locked before it is taken, against TRUNCATE and whatever else drops rows without regard to snapshots: a scan that waited for one
+/// of these would find the table empty, which it never was for anybody. Nobody waits for the lock.
 ///
 /// # Errors
-/// What the server answered.
-pub(super) async fn open(inner: &Arc<Inner>) -> Result<Fill, StoreError> {
+/// What the server answered: 55P03 while a table is rewritten, truncated or altered.
+pub(super) async fn open(inner: &Arc<Inner>, tables: &[Arc<Table>]) -> Result<Fill, StoreError> {
     let (lease, rows) = ask(inner, SYSTEM).await?;
     drop(lease);
     let row = rows.first().ok_or_else(|| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
     let told = texts(inner, row)?;
     let text = |place: usize| told.get(place).cloned().flatten().unwrap_or_default();
     let is_synchronous = !text(1).is_empty();
-    let view = Box::pin(branch::open(inner, Purpose::Transaction { read_only: true, repeatable: true })).await?;
-    let snapshot = Box::pin(view.ask_leader("SELECT pg_catalog.txid_current_snapshot()::text")).await?;
-    let snapshot: Option<String> = snapshot.first().and_then(|row| row.try_get(0).ok());
+    let names = tables.iter().map(|table| Dialect::Postgres.table(&table.id));
+    let locks: String = names.map(|name| format!("LOCK TABLE {name} IN ACCESS SHARE MODE NOWAIT; ")).collect();
+    let view = Box::pin(branch::open_locked(inner, &locks)).await?;
+    let told = Box::pin(view.ask_leader(SNAPSHOT)).await?;
+    let snapshot: Option<String> = told.first().and_then(|row| row.try_get(0).ok());
+    let oldest: Option<i64> = told.first().and_then(|row| row.try_get(1).ok());
+    let oldest = Duration::from_secs(oldest.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0));
     let snapshot = snapshot.ok_or_else(|| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
     Ok(Fill {
         branch: Arc::new(view),
         version: format!("{} {snapshot}", text(0)).into_bytes(),
-        look_back: if is_synchronous { LOOK_BACK_SYNCHRONOUS } else { LOOK_BACK },
+        look_back: if is_synchronous { LOOK_BACK_SYNCHRONOUS.max(oldest + LOOK_BACK) } else { LOOK_BACK },
         ends: Instant::now() + HELD,
     })
 }
@@ -80,7 +93,7 @@ mod tests {
     fn transaction(id: &str, cluster: u64) -> Transaction {
         Transaction {
             id: id.to_owned(),
-            position: position(&StoreName::new("shop"), How::Log, cluster, 1),
+            position: position(&StoreName::new("shop"), How::Log, (cluster, 1), 1),
             origin: None,
             committed_us: None,
             first: 0,

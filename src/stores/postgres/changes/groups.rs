@@ -47,7 +47,7 @@ pub(super) struct Origin {
 impl Origin {
     /// A place in it.
     pub(super) fn position(&self, place: u64) -> Position {
-        position(&self.store, self.how, self.cluster, place)
+        position(&self.store, self.how, (self.cluster, self.timeline), place)
     }
 
     /// From where it goes on behind a place, with the tables as they are.

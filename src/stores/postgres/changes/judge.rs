@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::super::capture::{Follow, Followed, How, Judged};
-use super::super::super::change::Shape;
+use super::super::super::change::{Shape, can_be_told};
 use super::super::super::relational::Dialect;
 use super::super::super::schema::{Table, TableId, TableKind};
-use super::facts::{Facts, is_told};
+use super::facts::Facts;
 use super::publication::OF_ROOTS;
 
 /// What a publication says of a table.
@@ -91,7 +91,8 @@ fn shape(table: &Arc<Table>, facts: Option<&Facts>, ground: &Ground<'_>) -> Resu
     }
     let key = key(table, facts, ground.follow.how)?;
     let known = always_known(table, facts, &key, ground.follow.how);
-    Ok(Shape::of(table, key, known))
+    let unseen = (facts.kind == "p").then_some("a partition of it may come, go or be emptied, which is told nowhere");
+    Ok(Shape::of_unseen(table, key, known, unseen))
 }
 
 /// Whether changes of such a table are told, and under its name.
@@ -181,7 +182,7 @@ fn key(table: &Table, facts: &Facts, how: How) -> Result<Vec<usize>, Obstacle> {
         let own = table.primary_key.as_ref().map(|own| own.columns.clone());
         own.filter(|own| own.len() == key.len() && own.iter().all(|column| key.contains(column))).unwrap_or(key)
     };
-    let is_told = |column: &usize| table.columns.get(*column).is_some_and(is_told);
+    let is_told = |column: &usize| table.columns.get(*column).is_some_and(can_be_told);
     if key.iter().all(is_told) { Ok(key) } else { Err(Obstacle::new(UNTOLD_KEY)) }
 }
 

@@ -6,11 +6,13 @@
 //!         poison: messages that cannot be read
 //! outbox  objects (triggers, tables) → poll → record → rows
 //! fill    one snapshot and which transactions it has
+//! bound   how far everything is that is committed now
 //! ```
 //!
 //! **Invariants:** rows are read by the names of their columns and only while these are as they were discovered; what is not sent is
 //! unknown and never NULL; nothing of ours is left in the server but under names that say whose it is.
 
+mod bound;
 mod decode;
 mod facts;
 mod fill;
@@ -49,6 +51,7 @@ use super::error;
 use super::pool::Lease;
 use objects::Which;
 
+pub(super) use bound::{Pushes, upper_bound};
 pub(super) use poison::Strikes;
 pub(super) use position::covers;
 
@@ -88,9 +91,18 @@ impl Capture for Changes {
         }
     }
 
-    async fn fill(&self, _table: &Arc<Table>) -> Result<Fill, StoreError> {
+    async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
         self.0.pools.start();
-        Box::pin(fill::open(&self.0)).await
+        Box::pin(fill::open(&self.0, std::slice::from_ref(table))).await
+    }
+
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        self.0.pools.start();
+        // One snapshot has all tables.
+        Box::pin(fill::open(&self.0, tables)).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

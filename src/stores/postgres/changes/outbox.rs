@@ -191,9 +191,10 @@ async fn begin_from_now(inner: &Inner, name: &str) -> Result<u64, StoreError> {
     // In messages of their own: whoever sees that there is room again does not set the mark.
     let make_room = format!("UPDATE {feed} SET handed = (SELECT s.last_value FROM {numbers} s) WHERE id = '{name}'");
     let (mut lease, _) = ask(inner, &make_room).await?;
-    lease.query(&format!("SELECT pg_catalog.setval('{overflow}', 1, false)")).await?;
+    // Before the mark goes: whoever asks how far everything is and finds no mark gets a number that no feed of before has come to.
     let rows = lease.query(&format!("SELECT pg_catalog.nextval('{numbers}')::text")).await?;
     let number = first_number(inner, &rows)?;
+    lease.query(&format!("SELECT pg_catalog.setval('{overflow}', 1, false)")).await?;
     let rows = lease.query("SELECT pg_catalog.txid_current()::text").await?;
     let transaction = first_number(inner, &rows)?;
     let until = Instant::now() + SETTLE;

@@ -1,7 +1,9 @@
 //! Positions of a PostgreSQL store, and what a feed needs to go on from one.
 //!
-//! A position is the cluster's system identifier and a write-ahead log location, or, of a feed by triggers, a row's number in the table
-//! that they fill. Locations of two clusters, such as a server and a copy restored elsewhere, do not compare, nor do the two kinds.
+//! A position is the cluster's system identifier, the timeline of its log, and a location in that log, or, of a feed by triggers, a row's
+//! number in the table that they fill. Locations of two clusters, such as a server and a copy restored elsewhere, do not compare, nor do the
+//! two kinds. A timeline that is left may have had more than what the next one goes on from, and counts on from a place that it had
+//! reached: no position of a later one says that it has what an earlier one had, nor the other way round.
 
 use super::super::super::capture::How;
 use super::super::super::change::Resume;
@@ -13,9 +15,10 @@ use super::known::Known;
 const OF_LOG: u8 = 1;
 const OF_OUTBOX: u8 = 2;
 
-/// A place in the history of a cluster: a location in its log, or the number of a row.
-pub(super) fn position(store: &StoreName, how: How, cluster: u64, place: u64) -> Position {
+/// A place in the history of a cluster: a location in its log on a timeline, or the number of a row.
+pub(super) fn position(store: &StoreName, how: How, (cluster, timeline): (u64, u32), place: u64) -> Position {
     let mut token = [cluster.to_be_bytes(), place.to_be_bytes()].concat();
+    token.extend(timeline.to_be_bytes());
     if how == How::Outbox {
         token.push(OF_OUTBOX);
     }
@@ -27,33 +30,58 @@ pub(in super::super) fn covers(applied: &Position, wanted: &Position) -> Coverag
     if applied.store != wanted.store {
         return Coverage::Incomparable;
     }
-    match (parse(&applied.token), parse(&wanted.token)) {
-        (Some((cluster, applied, how)), Some((other, wanted, same))) if cluster == other && how == same => {
-            if applied >= wanted {
+    let (Some(applied), Some(wanted)) = (Parsed::of(&applied.token), Parsed::of(&wanted.token)) else {
+        return Coverage::Incomparable;
+    };
+    if applied.cluster != wanted.cluster || applied.how != wanted.how {
+        return Coverage::Incomparable;
+    }
+    match (applied.timeline, wanted.timeline) {
+        (Some(known), Some(asked)) if known == asked => {
+            if applied.place >= wanted.place {
                 Coverage::Covered
             } else {
                 Coverage::Behind
             }
         }
+        // What a later timeline has got is missing, whatever of the earlier one it went on from. One that was kept before timelines were
+        // is of an earlier one.
+        (known, Some(asked)) if known.is_none_or(|known| known < asked) => Coverage::Behind,
         _ => Coverage::Incomparable,
     }
 }
 
 /// The cluster of a position.
 pub(super) fn cluster(position: &Position) -> Option<u64> {
-    parse(&position.token).map(|(cluster, ..)| cluster)
+    Parsed::of(&position.token).map(|parsed| parsed.cluster)
 }
 
-/// System identifier and place, 8 bytes each, highest byte first, and what the place is.
-fn parse(token: &[u8]) -> Option<(u64, u64, How)> {
-    let (cluster, rest) = token.split_first_chunk::<8>()?;
-    let (place, rest) = rest.split_first_chunk::<8>()?;
-    let how = match rest {
-        [] => How::Log,
-        [OF_OUTBOX] => How::Outbox,
-        _ => return None,
-    };
-    Some((u64::from_be_bytes(*cluster), u64::from_be_bytes(*place), how))
+/// A position that was read.
+struct Parsed {
+    cluster: u64,
+    /// `None` of one that was kept when positions had none.
+    timeline: Option<u32>,
+    place: u64,
+    /// What the place is.
+    how: How,
+}
+
+impl Parsed {
+    /// System identifier and place, 8 bytes each, and 4 of the timeline, highest byte first; and what the place is.
+    fn of(token: &[u8]) -> Option<Self> {
+        let (cluster, rest) = token.split_first_chunk::<8>()?;
+        let (place, rest) = rest.split_first_chunk::<8>()?;
+        let (timeline, rest) = match rest.split_first_chunk::<4>() {
+            Some((timeline, rest)) => (Some(u32::from_be_bytes(*timeline)), rest),
+            None => (None, rest),
+        };
+        let how = match rest {
+            [] => How::Log,
+            [OF_OUTBOX] => How::Outbox,
+            _ => return None,
+        };
+        Some(Self { cluster: u64::from_be_bytes(*cluster), timeline, place: u64::from_be_bytes(*place), how })
+    }
 }
 
 /// From where a feed goes on.
@@ -115,12 +143,29 @@ mod tests {
     use super::*;
 
     fn position(store: &str, cluster: u64, location: u64) -> Position {
-        super::position(&StoreName::new(store), How::Log, cluster, location)
+        super::position(&StoreName::new(store), How::Log, (cluster, 1), location)
+    }
+
+    #[test]
+    fn what_another_timeline_had_is_never_taken_for_there() {
+        for how in [How::Log, How::Outbox] {
+            let at = |timeline, place| super::position(&StoreName::new("a"), how, (7, timeline), place);
+            assert_eq!(covers(&at(2, 5), &at(2, 5)), Coverage::Covered);
+            // Of one that was left, perhaps behind where the next one goes on from.
+            assert_eq!(covers(&at(2, 9), &at(1, 5)), Coverage::Incomparable);
+            // A server that was set back counts on from a place before.
+            assert_eq!(covers(&at(1, 9), &at(2, 5)), Coverage::Behind);
+            // What was kept when positions had no timelines.
+            let mut old = at(2, 9);
+            old.token.drain(16..20);
+            assert_eq!((covers(&old, &at(2, 5)), covers(&at(2, 9), &old)), (Coverage::Behind, Coverage::Incomparable));
+            assert_eq!((covers(&old, &old), cluster(&old)), (Coverage::Incomparable, Some(7)));
+        }
     }
 
     #[test]
     fn rows_of_an_outbox_are_no_locations() {
-        let row = |place: u64| super::position(&StoreName::new("a"), How::Outbox, 1, place);
+        let row = |place: u64| super::position(&StoreName::new("a"), How::Outbox, (1, 1), place);
         assert_eq!(covers(&row(6), &row(5)), Coverage::Covered);
         assert_eq!(covers(&row(5), &row(6)), Coverage::Behind);
         assert_eq!(covers(&row(6), &position("a", 1, 5)), Coverage::Incomparable);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::super::capture::Followed;
-use super::super::super::change::{Barrier, Shape};
+use super::super::super::change::{Barrier, Shape, can_be_told};
 use super::super::super::schema::{Column, TableId};
 use super::decode::{Relation, RelationColumn};
 use super::facts::{AllFacts, Attribute, Facts, Prints};
@@ -338,9 +338,10 @@ fn fit(entry: &Entry, oid: u32, seen: Option<&Seen>) -> Option<Option<Vec<Option
         return None;
     }
     let table = &entry.followed.table;
-    let places = table.columns.iter().map(|column| {
-        super::facts::is_told(column).then(|| seen.columns.iter().position(|sent| sent.name == column.name())).flatten()
-    });
+    let places = table
+        .columns
+        .iter()
+        .map(|column| can_be_told(column).then(|| seen.columns.iter().position(|sent| sent.name == column.name())).flatten());
     Some(Some(places.collect()))
 }
 

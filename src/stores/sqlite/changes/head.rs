@@ -2,8 +2,8 @@
 
 use super::super::super::capture::Ended;
 use super::super::super::value::Value;
-use super::super::own::first;
-use super::super::scan::{Database, Failure};
+use super::super::own::{first, one};
+use super::super::scan::{Database, Failure, Statement};
 use super::triggers::{int, rows, text};
 
 /// What goes wrong in a look.
@@ -15,6 +15,29 @@ pub(super) enum Trouble {
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         Self::Store(failure)
+    }
+}
+
+/// The number that moves with every commit of somebody else. Its statement is prepared once, because every look steps it.
+pub(super) struct Counter<'open> {
+    database: &'open Database<'open>,
+    statement: Option<Statement<'open>>,
+}
+
+impl<'open> Counter<'open> {
+    pub(super) fn new(database: &'open Database<'open>) -> Self {
+        Self { database, statement: None }
+    }
+
+    pub(super) fn read(&mut self) -> Result<Option<i64>, Failure> {
+        let statement = match &mut self.statement {
+            Some(statement) => statement,
+            empty => empty.insert(self.database.prepare("PRAGMA main.data_version")?),
+        };
+        let found = one(statement);
+        // It holds the file until then.
+        statement.reset();
+        Ok(found?.and_then(|text| text.parse().ok()))
     }
 }
 

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::capture::{
-    self, Ended, Feed as FeedContract, Fill, Follow, Followed, InstanceId, OwnObject, Step, Survey, Watch,
+    self, Ended, Feed as FeedContract, Fill, Follow, Followed, How, InstanceId, OwnObject, Step, Survey, Watch,
 };
 use super::super::change::{Resume, Transaction};
 use super::super::connector::StoreName;
@@ -39,6 +39,7 @@ use super::super::schema::Table;
 use super::pool::Pool;
 use super::scan::{Database, Failure};
 use super::{Connector, lost, own};
+use crate::error::sqlstate;
 use crate::task::OwnedTask;
 pub(super) use cuts::Cuts;
 use measure::Stand;
@@ -64,6 +65,29 @@ pub(super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
         (Some(_), Some(_)) => Coverage::Behind,
         _ => Coverage::Incomparable,
     }
+}
+
+/// How far everything is that is committed: the last row of changes ([`super::super::connector::Connector::position`]).
+///
+/// # Errors
+/// What SQLite says; 55000 where nobody follows the file, or changes were not kept, so that no feed comes to them.
+pub(super) async fn upper_bound(pool: &Arc<Pool>, who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
+    let store = pool.store();
+    if follow.how == How::Log {
+        return Err(StoreError::Unsupported { store: store.to_string(), feature: "positions in a log" });
+    }
+    let object = who.object(store);
+    let found = own::reading(pool, move |database| head::head(database, &object)).await?;
+    let unknown = |reason: &str| {
+        let message = format!("nothing says how far changes of store \"{store}\" are: {reason}");
+        StoreError::remote(store.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+    };
+    let head = found.ok_or_else(|| unknown("nobody follows the file"))?;
+    if let Err(head::Trouble::Ended(Ended::Lost(reason))) = head::follows(&head, head.last) {
+        return Err(unknown(&reason));
+    }
+    let history = Place::history_of(&head.uuid).ok_or_else(|| unknown("the table of changes has no name that can be read"))?;
+    Ok(Place { history, seq: head.last }.position(store))
 }
 
 /// A row of changes. As bytes: both numbers, the most significant byte first; positions, ways to go on and versions of fills are one.
@@ -146,6 +170,12 @@ impl capture::Capture for Capture {
     fn gives_alike(&self) -> bool {
         // Rows do not say which commit they came with: a transaction is what is found at a time.
         false
+    }
+
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        // One read transaction has all tables.
+        let Some(table) = tables.first() else { return Ok(None) };
+        capture::Capture::fill(self, table).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

@@ -24,7 +24,7 @@ use super::super::lost;
 use super::super::own::first;
 use super::super::pool::{Identity, Pool};
 use super::super::scan::{Database, Failure};
-use super::head::{Head, Trouble, follows, head, of_another, stranger};
+use super::head::{Counter, Head, Trouble, follows, head, of_another, stranger};
 use super::measure::{Stand, drawn, hand_over};
 use super::rows::{Form, Forms, Window, window};
 use super::triggers::{self, Asked, Installed, Misfits, install};
@@ -42,8 +42,8 @@ const TRIM_EVERY: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(1);
 /// Looks without news between two steps that say so.
 const BEATS: u32 = 10;
-/// How long at most nothing is heard while there is nothing to look at.
-const REST: Duration = Duration::from_millis(20);
+/// How long at most nothing is heard while there is nothing to look at: longer than the usual poll, which sleeps once between two looks.
+const REST: Duration = Duration::from_millis(50);
 
 /// What a feed asks of its thread.
 #[derive(Debug)]
@@ -321,11 +321,9 @@ impl Worker {
     }
 
     fn serve(&mut self, database: &Database<'_>) {
+        let mut counter = Counter::new(database);
         loop {
-            let step = match self.look(database) {
-                Ok(step) => step.map(Ok),
-                Err(trouble) => Some(Err(self.ended(trouble))),
-            };
+            let step = self.look(database, &mut counter).map_err(|trouble| self.ended(trouble)).transpose();
             let is_over = matches!(step, Some(Err(_)));
             if !is_over {
                 self.trim(database);
@@ -415,8 +413,8 @@ impl Worker {
     }
 
     /// Looks at the file; the next step, if there is one.
-    fn look(&mut self, database: &Database<'_>) -> Result<Option<Step>, Trouble> {
-        match self.look_once(database) {
+    fn look(&mut self, database: &Database<'_>, counter: &mut Counter<'_>) -> Result<Option<Step>, Trouble> {
+        match self.look_once(database, counter) {
             // Somebody writes; the next look will see it.
             Err(Trouble::Store(failure)) if is_busy(&failure) => {
                 self.seen = None;
@@ -430,7 +428,7 @@ impl Worker {
         }
     }
 
-    fn look_once(&mut self, database: &Database<'_>) -> Result<Option<Step>, Trouble> {
+    fn look_once(&mut self, database: &Database<'_>, counter: &mut Counter<'_>) -> Result<Option<Step>, Trouble> {
         if self.is_moved && self.open.is_none() {
             self.locked(database, |worker, database| worker.install(database, false, Misfits::Wait))?;
             self.is_moved = false;
@@ -442,7 +440,7 @@ impl Worker {
             self.quiet = self.quiet.saturating_add(1);
             self.check_file()?;
         }
-        let version = triggers::number(database, "PRAGMA main.data_version")?;
+        let version = counter.read()?;
         let is_same = self.open.is_none() && self.seen.is_some() && self.seen == version;
         if is_same && !is_beat {
             return Ok(None);

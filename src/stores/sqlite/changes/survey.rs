@@ -71,7 +71,7 @@ pub(super) async fn survey(
     })
     .await?;
     let wanted = || tables.iter().filter(|table| follow.wants(&table.id) || is_own_name(&table.id.name));
-    let judged: Vec<Judged> = wanted().map(judge).collect();
+    let judged: Vec<Judged> = wanted().map(|table| judge(table, &replaced)).collect();
     let followed: BTreeSet<_> = judged.iter().filter(|each| matches!(each, Judged::Followed(_))).map(Judged::table).collect();
     let cautions = wanted().filter(|table| followed.contains(&table.id)).filter_map(|table| caution(table, &replaced)).collect();
     let refused = closed(pool, follow).or_else(|| other.as_deref().map(of_another));
@@ -79,7 +79,7 @@ pub(super) async fn survey(
 }
 
 /// Whether the changes of a table can be followed. Events name rows by what is read of their key, so that no two rows may have one.
-fn judge(table: &Arc<Table>) -> Judged {
+fn judge(table: &Arc<Table>, replaced: &BTreeSet<String>) -> Judged {
     let store_only = |reason: &str, mend: Option<&str>| Judged::StoreOnly {
         table: table.id.clone(),
         reason: reason.to_owned(),
@@ -103,7 +103,8 @@ fn judge(table: &Arc<Table>) -> Judged {
     if selected(table).len() > WIDTH_MAX {
         return store_only(&format!("it has more than {WIDTH_MAX} columns"), None);
     }
-    let shape = Shape::of(table, key.columns.clone(), vec![true; table.columns.len()]);
+    let unseen = may_be_replaced(table, replaced).then_some("INSERT OR REPLACE may remove a row of it that no trigger is told of");
+    let shape = Shape::of_unseen(table, key.columns.clone(), vec![true; table.columns.len()], unseen);
     Judged::Followed(Followed { table: Arc::clone(table), shape })
 }
 
@@ -116,9 +117,14 @@ fn replaced(database: &Database<'_>) -> Result<BTreeSet<String>, Failure> {
     Ok(rows(database, sql, &[], |row| text(row, 0))?.into_iter().flatten().collect())
 }
 
+/// Whether REPLACE may remove rows of a table that have another key.
+fn may_be_replaced(table: &Table, replaced: &BTreeSet<String>) -> bool {
+    !table.unique_keys.is_empty() || replaced.contains(&table.id.name)
+}
+
 /// What triggers do not see.
 fn caution(table: &Table, replaced: &BTreeSet<String>) -> Option<Caution> {
-    if table.unique_keys.is_empty() && !replaced.contains(&table.id.name) {
+    if !may_be_replaced(table, replaced) {
         return None;
     }
     Some(Caution {
@@ -248,7 +254,7 @@ mod tests {
     }
 
     fn reason(table: &Arc<Table>) -> Option<String> {
-        match judge(table) {
+        match judge(table, &BTreeSet::new()) {
             Judged::Followed(_) => None,
             Judged::StoreOnly { reason, .. } => Some(reason),
         }
@@ -268,7 +274,9 @@ mod tests {
         for (declared, key, is_followed) in rows {
             assert_eq!(reason(&table(declared, key)).is_none(), is_followed, "{declared:?} {key:?}");
         }
-        let Judged::Followed(followed) = judge(&table(&["INTEGER", "REAL"], &[0])) else { panic!("it is not followed") };
+        let Judged::Followed(followed) = judge(&table(&["INTEGER", "REAL"], &[0]), &BTreeSet::new()) else {
+            panic!("it is not followed")
+        };
         assert_eq!((&followed.shape.key[..], &followed.shape.always_known[..]), (&[0][..], &[true, true][..]));
     }
 

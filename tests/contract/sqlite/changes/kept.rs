@@ -1,8 +1,10 @@
 //! What the table of changes keeps: its numbers, its sizes, its bounds, and what older versions have left there.
 
 use sqlx::{AssertSqlSafe, Executor, Row};
-use tributary::stores::capture::{Ended, Feed, Follow, Step};
+use tributary::stores::StoreError;
+use tributary::stores::capture::{Ended, Feed, Follow, How, Step};
 use tributary::stores::change::Group;
+use tributary::stores::position::Coverage;
 
 use super::{Stage, TABLES, WHO, events, follow, large, next, told};
 
@@ -153,4 +155,35 @@ async fn triggers_of_an_older_version_do_not_wait_for_their_table() {
     stage.run("INSERT INTO t (id) VALUES (12)").await;
     assert_eq!(events(&mut feed, 2).await.0, ["reshaped t", "upsert t 12,NULL,NULL,NULL,NULL"]);
     feed.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_says_how_far_changes_are_that_were_not_kept() {
+    let mut stage = Stage::new(TABLES).await;
+    let small = Follow { max_retained: 10 << 10, ..follow() };
+    assert!(stage.connector.position(WHO, &small).await.is_err(), "nobody follows the file");
+    let feed = stage.start(&small, None).await.unwrap_or_else(|ended| panic!("{ended:?}"));
+    let before = stage.connector.position(WHO, &small).await.unwrap();
+    let log = Follow { how: How::Log, ..follow() };
+    assert!(matches!(stage.connector.position(WHO, &log).await, Err(StoreError::Unsupported { .. })));
+    feed.close().await;
+    stage.run(&large(1, 50)).await;
+    let lost = stage.connector.position(WHO, &small).await.unwrap_err();
+    assert!(lost.to_string().contains("max_retained"), "{lost}");
+    // What is asked behind the gap is of another history, which no feed of before comes to.
+    let feed = stage.start(&small, None).await.unwrap_or_else(|ended| panic!("{ended:?}"));
+    let after = stage.connector.position(WHO, &small).await.unwrap();
+    assert_eq!(stage.connector.covers(&before, &after), Coverage::Incomparable);
+    feed.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_not_kept_any_more_are_counted() {
+    let (mut stage, group) = emptied().await;
+    let position = stage.connector.position(WHO, &follow()).await.unwrap();
+    assert_eq!(stage.connector.covers(&group.transactions[0].position, &position), Coverage::Covered);
+    assert_eq!(stage.connector.covers(&position, &group.transactions[0].position), Coverage::Covered);
+    stage.run("BEGIN; DELETE FROM sqlite_sequence; INSERT INTO t (id) VALUES (11); COMMIT").await;
+    let reset = stage.connector.position(WHO, &follow()).await.unwrap_err();
+    assert!(reset.to_string().contains("sqlite_sequence"), "{reset}");
 }

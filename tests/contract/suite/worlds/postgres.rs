@@ -55,19 +55,26 @@ struct Place {
     server: &'static Postgres,
     database: String,
     plain: Mutex<PgConnection>,
+    /// By what it is followed.
+    how: How,
 }
 
 /// A database of its own on the shared server.
 pub async fn start() -> Box<dyn World> {
-    on(support::postgres().await).await
+    on(support::postgres().await, How::Log).await
 }
 
 /// A database of its own on a server where nobody keeps transactions open.
 pub async fn start_followed() -> Box<dyn World> {
-    on(room::postgres().await).await
+    on(room::postgres().await, How::Log).await
 }
 
-async fn on(server: &'static Postgres) -> Box<dyn World> {
+/// The same, followed by triggers.
+pub async fn start_with_triggers() -> Box<dyn World> {
+    on(room::postgres().await, How::Outbox).await
+}
+
+async fn on(server: &'static Postgres, how: How) -> Box<dyn World> {
     let database = server.fresh_database().await.unwrap();
     let options = PgConnectOptions::new_without_pgpass()
         .host(server.host())
@@ -76,7 +83,7 @@ async fn on(server: &'static Postgres) -> Box<dyn World> {
         .password(server.password())
         .database(&database);
     let plain = Mutex::new(options.connect().await.unwrap());
-    Box::new(Place { server, database, plain })
+    Box::new(Place { server, database, plain, how })
 }
 
 impl Place {
@@ -205,7 +212,7 @@ impl World for Place {
     }
 
     fn follow(&self) -> Follow {
-        follow(How::Log)
+        follow(self.how)
     }
 
     async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) {

@@ -1,0 +1,599 @@
+//! One task a view: it plans the view over each version of the catalog, and keeps its rows as that says.
+//!
+//! ```text
+//! planned ── every table is asked to be cached ──> newest sets ── differences, or the query over them ──> published
+//!        │                                            ↑ after a pause └ failed, too large: withdrawn, its query is run
+//!        └── some are not ──> filled once, and by REFRESH ──> published
+//! ```
+//!
+//! **Invariants:** what is published is of one set for each store; rows whose tables have left the sets are withdrawn; a view that means
+//! something else is built anew before it is read again.
+
+mod refresh;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::TableScan;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{self, InputId, Kind, Program};
+use super::maintain::{Maintained, Pinned};
+use super::output::Output;
+use super::recompute::{self, Failed};
+use super::serve::{How, Inputs, Kept, State};
+use super::status::{Upkeep, ViewState};
+use super::{Ground, Request, ViewEntry, ViewIndex, Views};
+use crate::cache::{Reading, Sets, TableVersion};
+use crate::error::Diagnosis;
+use crate::federation::kept_query::{self, KeptQuery, Optimized, Tables};
+use crate::stores::StoreName;
+use crate::stores::schema::TableId;
+use crate::task::{Backoff, OwnedTask};
+
+/// States of tables, by their names.
+type Versions = BTreeMap<(StoreName, TableId), Arc<TableVersion>>;
+
+/// Sets, by their stores.
+type Readings = BTreeMap<StoreName, Arc<Reading>>;
+
+/// What a view means.
+#[derive(Clone)]
+struct Plan {
+    query: KeptQuery,
+    way: Way,
+    tables: Tables,
+    schema: SchemaRef,
+    shows: bool,
+    signature: String,
+}
+
+/// How the rows could be kept.
+#[derive(Clone)]
+enum Way {
+    Steps(Arc<Program>),
+    Whole(String),
+    Refresh(String),
+}
+
+/// The rows of a view that follows its tables.
+enum Standing {
+    Steps(Box<Maintained>),
+    Whole { output: Output, seen: Versions },
+}
+
+impl Standing {
+    fn output(&self) -> &Output {
+        match self {
+            Self::Steps(maintained) => &maintained.output,
+            Self::Whole { output, .. } => output,
+        }
+    }
+
+    /// The states of its tables that are in the rows; none where those came from the stores.
+    fn seen(&self) -> &Versions {
+        match self {
+            Self::Steps(maintained) => &maintained.seen,
+            Self::Whole { seen, .. } => seen,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Steps(maintained) => maintained.bytes(),
+            Self::Whole { output, .. } => u64::try_from(output.bytes()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// How the view is kept now.
+enum Keeping {
+    /// As the plan says, with copies.
+    Copies,
+    /// Its tables are going to be asked for, or are not.
+    Unknown,
+    /// By REFRESH.
+    Refresh,
+}
+
+/// What happens next.
+enum Event {
+    Stop,
+    Asked,
+    Version,
+    Requested(Request),
+    Moved,
+    Due,
+}
+
+/// The task of one view.
+pub(super) struct Keeper {
+    views: Arc<Views>,
+    ground: Ground,
+    kept: Arc<Kept>,
+    asked: watch::Receiver<Arc<ViewEntry>>,
+    versions: watch::Receiver<u64>,
+    inbox: mpsc::Receiver<Request>,
+    /// Of the catalog, as it was planned over last.
+    version: u64,
+    plan: Option<Arc<Plan>>,
+    sets: Option<Sets>,
+    standing: Option<Standing>,
+    /// Whether its rows came from the stores since it was planned.
+    is_filled: bool,
+    /// When its tables should have been asked for; `None`: that has passed.
+    settles: Option<Instant>,
+    backoff: Backoff,
+    /// Nothing is tried before this.
+    due: Option<Instant>,
+    /// Since when a change waits for being computed.
+    changed: Option<Instant>,
+    /// How long the last computation took.
+    took: Duration,
+    /// Whether the last try has failed, which is told until there are rows.
+    has_failed: bool,
+    /// It is not tried again before somebody has done something.
+    is_given_up: bool,
+    has_ended: bool,
+}
+
+impl Keeper {
+    /// The task of a view; `None` where it has one, or where nothing is ever kept.
+    pub(super) fn of(views: &Arc<Views>, kept: &Arc<Kept>) -> Option<Self> {
+        let ground = views.ground.clone()?;
+        let pace = views.pace;
+        Some(Self {
+            views: Arc::clone(views),
+            asked: kept.asked(),
+            versions: ground.catalog.versions(),
+            inbox: kept.take_inbox()?,
+            kept: Arc::clone(kept),
+            ground,
+            version: 0,
+            plan: None,
+            sets: None,
+            standing: None,
+            is_filled: false,
+            settles: None,
+            backoff: Backoff::new(pace.backoff.0, pace.backoff.1),
+            due: None,
+            changed: None,
+            took: Duration::ZERO,
+            has_failed: false,
+            is_given_up: false,
+            has_ended: false,
+        })
+    }
+
+    /// Keeps the view until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.make_plan().await;
+        loop {
+            // What is under way is of no use to anybody when it stops.
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.go_on() => {}
+            }
+            match self.event(&stop).await {
+                Event::Stop => break,
+                Event::Asked => {
+                    self.asked.borrow_and_update();
+                    (self.due, self.is_given_up) = (None, false);
+                    self.make_plan().await;
+                }
+                Event::Version => self.make_plan().await,
+                Event::Requested(request) => {
+                    let refreshed = tokio::select! {
+                        () = stop.cancelled() => break,
+                        refreshed = self.refresh(request.verify) => refreshed,
+                    };
+                    // Whoever has asked may have left.
+                    request.answer.send(refreshed).ok();
+                }
+                Event::Moved | Event::Due => {}
+            }
+        }
+        self.has_ended = true;
+    }
+
+    /// Cancel-safe, every part of it.
+    async fn event(&mut self, stop: &CancellationToken) -> Event {
+        let due = self.next_due().map(tokio::time::Instant::from_std);
+        let Self { asked, versions, inbox, sets, .. } = self;
+        let moved = async {
+            match sets {
+                Some(sets) => sets.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let waited = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => Event::Stop,
+            changed = asked.changed() => if changed.is_ok() { Event::Asked } else { Event::Stop },
+            changed = versions.changed() => if changed.is_ok() { Event::Version } else { Event::Stop },
+            request = inbox.recv() => request.map_or(Event::Stop, Event::Requested),
+            () = moved => Event::Moved,
+            () = waited => Event::Due,
+        }
+    }
+
+    /// When something is to be done by itself.
+    fn next_due(&self) -> Option<Instant> {
+        let computed = self.changed.map(|changed| self.computed_at(changed));
+        [self.due, computed, self.settles].into_iter().flatten().min()
+    }
+
+    /// When a change is computed as a whole: others are gathered before that, and half of the time at least nothing is computed.
+    fn computed_at(&self, changed: Instant) -> Instant {
+        changed + self.views.settings.debounce.max(self.took)
+    }
+
+    /// Plans the view over the catalog as it is now. Where it means the same as before nothing is built anew.
+    async fn make_plan(&mut self) {
+        let version = *self.versions.borrow_and_update();
+        match self.planned().await {
+            Ok(plan) => {
+                let is_same = self.plan.as_ref().is_some_and(|known| known.signature == plan.signature);
+                if !is_same {
+                    self.forget();
+                    // Its rows are of columns and tables that are not its own any more.
+                    self.kept.withdraw();
+                    (self.due, self.is_given_up) = (None, false);
+                    self.settles = Some(Instant::now() + self.views.pace.settle);
+                    self.sets = Some(self.ground.caches.sets(plan.tables.keys()));
+                    self.plan = Some(Arc::new(plan));
+                } else if let Some(known) = &self.plan {
+                    // What reads stores holds the connectors of now.
+                    self.plan = Some(Arc::new(Plan { query: plan.query, ..known.as_ref().clone() }));
+                }
+            }
+            Err(error) => {
+                self.forget();
+                (self.plan, self.sets, self.settles, self.due) = (None, None, None, None);
+                self.kept.withdraw();
+                self.kept.stands(ViewState::Waiting, Some(&format!("it cannot be planned: {}", error.message)));
+                self.kept.tally.left("not-planned");
+            }
+        }
+        self.version = version;
+    }
+
+    /// Nothing that was computed is gone on with.
+    fn forget(&mut self) {
+        (self.standing, self.changed, self.is_filled) = (None, None, false);
+        self.views.memory.remove(&self.kept.name);
+    }
+
+    async fn planned(&self) -> Result<Plan, Diagnosis> {
+        let (name, owner) = (&self.kept.name, self.asked.borrow().owner.clone());
+        let (engine, snapshot) = (&self.ground.engine, self.ground.catalog.snapshot());
+        let query = KeptQuery::plan(engine, &snapshot, (&name.schema, &name.name), &owner).await?;
+        let Optimized { plan, state, tables, schema, unsettled, shows, signature } = query.optimized(engine).await?;
+        let way = match unsettled {
+            Some(reason) => Way::Refresh(reason.to_owned()),
+            None if tables.is_empty() => Way::Refresh("it reads no table".to_owned()),
+            None => {
+                let input_of = |scan: &TableScan| {
+                    let (store, table) = kept_query::table_of(scan)?;
+                    Some(InputId { store, table: table.id.clone() })
+                };
+                match engine::program(&plan, &state, &input_of) {
+                    Kind::Incremental(program) => Way::Steps(Arc::new(program)),
+                    Kind::Whole { reason } => Way::Whole(reason),
+                }
+            }
+        };
+        Ok(Plan { query, way, tables, schema, shows, signature })
+    }
+
+    /// What follows from whatever has happened.
+    async fn go_on(&mut self) {
+        // What has passed is acted on now, and wakes nobody again.
+        self.due.take_if(|due| *due <= Instant::now());
+        self.settles.take_if(|settles| *settles <= Instant::now());
+        let Some(plan) = self.plan.clone() else {
+            self.kept.planned.send_replace(self.version);
+            return;
+        };
+        let keeping = self.look(&plan);
+        // Who waits for the plan finds what is kept of the view by it.
+        self.kept.planned.send_replace(self.version);
+        if !matches!(keeping, Keeping::Copies) {
+            self.changed = None;
+        }
+        if !self.kept.is_populated() {
+            self.forget();
+            self.kept.withdraw();
+            return self.kept.stands(ViewState::Empty, None);
+        }
+        match keeping {
+            Keeping::Copies => self.keep_up(&plan).await,
+            Keeping::Unknown => self.kept.stands(ViewState::Waiting, Some("its tables are not asked to be cached yet")),
+            Keeping::Refresh if self.is_filled || self.is_put_off() => {}
+            Keeping::Refresh => match self.fill(&plan).await {
+                Ok(()) => {}
+                Err(failed) => self.failed(&failed),
+            },
+        }
+    }
+
+    fn is_put_off(&self) -> bool {
+        self.is_given_up || self.due.is_some()
+    }
+
+    /// How the view can be kept now, which readers are told.
+    fn look(&mut self, plan: &Plan) -> Keeping {
+        let inputs: Inputs = plan.tables.iter().map(|(store, tables)| (store.clone(), tables.keys().cloned().collect())).collect();
+        if let Some(sets) = &mut self.sets {
+            // From now on it is told of what is asked for, also where nothing is read of it.
+            sets.readings();
+        }
+        let (mut keeping, mut refused) = (Keeping::Copies, None);
+        for (store, tables) in &plan.tables {
+            for table in tables.keys() {
+                match self.ground.caches.asked_for(store, table) {
+                    Some(Ok(())) => {}
+                    Some(Err(reason)) => {
+                        refused = Some(format!("table \"{}\" of store \"{store}\" has no copy: {reason}", table.name))
+                    }
+                    None => keeping = Keeping::Unknown,
+                }
+            }
+        }
+        if matches!(keeping, Keeping::Unknown) && self.settles.is_none() {
+            refused.get_or_insert_with(|| "not all of its tables are asked to be cached".to_owned());
+        }
+        let upkeep = match (&plan.way, refused) {
+            (Way::Refresh(reason), _) => Upkeep::Refresh { reason: reason.clone() },
+            (_, Some(reason)) => Upkeep::Refresh { reason },
+            (Way::Steps(_), None) => Upkeep::Incremental,
+            (Way::Whole(reason), None) => Upkeep::Whole { reason: reason.clone() },
+        };
+        let wanted = if matches!(plan.way, Way::Refresh(_)) { Inputs::new() } else { inputs.clone() };
+        if matches!(upkeep, Upkeep::Refresh { .. }) {
+            keeping = Keeping::Refresh;
+        }
+        if self.kept.tell(How { upkeep, inputs, wanted, shows: plan.shows }) {
+            self.views.tell_wanted();
+        }
+        keeping
+    }
+
+    /// Takes the newest sets into the rows.
+    async fn keep_up(&mut self, plan: &Arc<Plan>) {
+        let pinned = match self.pinned(plan) {
+            Ok(pinned) => pinned,
+            Err(reason) => {
+                self.forget();
+                self.kept.withdraw();
+                return self.kept.stands(ViewState::Waiting, Some(&reason));
+            }
+        };
+        if self.is_put_off() {
+            return;
+        }
+        if let Some(standing) = &self.standing {
+            if pinned.has_same(standing.seen()) {
+                // Nothing of it has changed but how much is known of it.
+                self.changed = None;
+                return self.publish(plan, &pinned);
+            }
+            if matches!(standing, Standing::Whole { .. }) && matches!(plan.way, Way::Whole(_)) {
+                let changed = *self.changed.get_or_insert_with(Instant::now);
+                if self.computed_at(changed) > Instant::now() {
+                    return;
+                }
+            }
+        }
+        match self.compute(plan, &pinned).await {
+            Ok(()) => {}
+            // All of it is read again, at once.
+            Err(Failed::Lost) => match self.compute(plan, &pinned).await {
+                Ok(()) => {}
+                Err(failed) => self.failed(&failed),
+            },
+            Err(failed) => self.failed(&failed),
+        }
+    }
+
+    /// One set of each store, with all the tables in it; else what is missing, as a clause.
+    fn pinned(&mut self, plan: &Plan) -> Result<Pinned, String> {
+        let readings = self.sets.as_mut().map(Sets::readings).unwrap_or_default();
+        let mut versions = Versions::new();
+        for (store, tables) in &plan.tables {
+            for (id, table) in tables {
+                let lacks = || {
+                    let reason = self.ground.caches.lack(store, id).map(|reason| format!(": {reason}")).unwrap_or_default();
+                    format!("table \"{}\" of store \"{store}\" has no copy now{reason}", id.name)
+                };
+                let version = readings.get(store).and_then(|reading| reading.version(id)).ok_or_else(lacks)?;
+                if version.table().schema.fields() != table.schema.fields() {
+                    return Err(format!("the copy of table \"{}\" of store \"{store}\" has other columns", id.name));
+                }
+                versions.insert((store.clone(), id.clone()), Arc::clone(version));
+            }
+        }
+        Ok(Pinned { readings, tables: versions })
+    }
+
+    /// The rows over these sets, from what there is; published.
+    async fn compute(&mut self, plan: &Arc<Plan>, pinned: &Pinned) -> Result<(), Failed> {
+        let began = Instant::now();
+        let before = self.standing.take();
+        let is_built = before.is_none();
+        if is_built {
+            self.stands_filling();
+        }
+        let standing = match &plan.way {
+            Way::Steps(program) => self.stepped((plan, program), pinned, before).await?,
+            Way::Whole(_) => self.computed(plan, pinned, before).await?,
+            Way::Refresh(_) => return Err(Failed::Lost),
+        };
+        let bytes = standing.bytes();
+        let left = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
+        if bytes > left {
+            return Err(Failed::TooLarge(self.views.settings.memory_bytes));
+        }
+        if self.has_own_index(plan) {
+            self.check_unique(standing.output().version()).await?;
+        }
+        // What it means may be something else since this began, and nothing of before is shown.
+        if self.is_outdated(plan).await {
+            return Err(Failed::Lost);
+        }
+        self.views.memory.set(&self.kept.name, bytes);
+        self.standing = Some(standing);
+        (self.changed, self.due, self.took) = (None, None, began.elapsed());
+        self.has_failed = false;
+        self.backoff.reset();
+        let tally = &self.kept.tally;
+        if is_built {
+            tally.built.add(1)
+        } else {
+            tally.steps.add(1)
+        }
+        self.publish(plan, pinned);
+        self.kept.stands(ViewState::Kept, None);
+        self.kept.measure(bytes);
+        Ok(())
+    }
+
+    /// Whether the view means something else by now than when it was planned, which is about to be acted on.
+    async fn is_outdated(&self, plan: &Plan) -> bool {
+        let has_changed = self.versions.has_changed().unwrap_or(true);
+        has_changed && self.planned().await.is_ok_and(|now| now.signature != plan.signature)
+    }
+
+    /// Whether some unique index says more than what the rows are told apart by anyway.
+    fn has_own_index(&self, plan: &Plan) -> bool {
+        let key = match &plan.way {
+            Way::Steps(program) => program.key(),
+            Way::Whole(_) | Way::Refresh(_) => None,
+        };
+        let tells_apart =
+            |index: &ViewIndex| key.as_ref().is_some_and(|key| key.iter().all(|column| index.columns.contains(column)));
+        let is_own = |index: &ViewIndex| index.is_unique && !tells_apart(index);
+        self.asked.borrow().indexes.iter().any(is_own)
+    }
+
+    /// Rows are on their way where there are none.
+    fn stands_filling(&self) {
+        if self.kept.state().is_none() && !self.has_failed {
+            self.kept.stands(ViewState::Filling, None);
+        }
+    }
+
+    fn publish(&self, plan: &Plan, pinned: &Pinned) {
+        let Some(standing) = &self.standing else { return };
+        let rows = Arc::clone(standing.output().version());
+        let readings = pinned.readings.clone();
+        let (columns, began) = (plan.schema.fields().len(), tokio::time::Instant::now());
+        self.kept.publish(State { rows, columns, readings, began });
+    }
+
+    async fn stepped(
+        &self,
+        (plan, program): (&Arc<Plan>, &Arc<Program>),
+        pinned: &Pinned,
+        before: Option<Standing>,
+    ) -> Result<Standing, Failed> {
+        let maintained = match before {
+            Some(Standing::Steps(maintained)) => maintained,
+            _ => {
+                let output = self.output(plan, Some(program.as_ref()))?;
+                Box::new(Maintained::new(program, output, Arc::clone(&plan.schema)))
+            }
+        };
+        let (pinned, most) = (pinned.clone(), self.views.settings.memory_bytes);
+        aside(move |cancel| maintained.step(&pinned, most, cancel).map(|maintained| Standing::Steps(Box::new(maintained)))).await
+    }
+
+    /// Nothing yet of the view's rows.
+    fn output(&self, plan: &Plan, program: Option<&Program>) -> Result<Output, Failed> {
+        let name = &self.kept.name;
+        let id = TableId { namespace: name.schema.clone(), name: name.name.clone() };
+        let key = program.and_then(Program::key);
+        Output::new(id, &plan.schema, key.as_deref()).map_err(|error| Failed::Broken(error.to_string()))
+    }
+
+    async fn computed(&self, plan: &Arc<Plan>, pinned: &Pinned, before: Option<Standing>) -> Result<Standing, Failed> {
+        let (output, seen) = match before {
+            Some(Standing::Whole { output, seen }) => (output, seen),
+            _ => (self.output(plan, None)?, Versions::new()),
+        };
+        if pinned.has_same(&seen) {
+            return Ok(Standing::Whole { output, seen });
+        }
+        let wanted = self.rows_of_copies(plan, pinned.readings.clone()).await?;
+        let seen = pinned.tables.clone();
+        let output = self.replaced(plan, output, wanted).await?;
+        Ok(Standing::Whole { output, seen })
+    }
+
+    /// The rows of the query over these sets.
+    async fn rows_of_copies(&self, plan: &Plan, readings: Readings) -> Result<Vec<RecordBatch>, Failed> {
+        let ran = plan.query.rows_of_copies(&self.ground.engine, readings).await;
+        let (rows, branches) = ran.map_err(Failed::Query)?;
+        let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
+        let rows = recompute::collected(rows, &plan.schema, most).await;
+        // Also what failed did so with rows that are in no set, perhaps.
+        if !branches.read_directly().is_empty() {
+            return Err(Failed::NotPinned);
+        }
+        rows
+    }
+
+    /// The output with these rows in the place of its own.
+    async fn replaced(&self, plan: &Plan, mut output: Output, wanted: Vec<RecordBatch>) -> Result<Output, Failed> {
+        let schema = Arc::clone(&plan.schema);
+        aside(move |_cancel| {
+            let change = recompute::difference(output.version(), &schema, wanted)?;
+            if recompute::rows_in(&change) > 0 {
+                output.apply(&change).map_err(|error| Failed::Broken(error.to_string()))?;
+            }
+            Ok(output)
+        })
+        .await
+    }
+
+    /// There are no rows: its query is run instead, and they are made again after a while.
+    fn failed(&mut self, failed: &Failed) {
+        self.forget();
+        self.kept.withdraw();
+        self.kept.tally.left(failed.word());
+        (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)));
+        self.due = (!self.is_given_up).then(|| Instant::now() + self.backoff.next_wait());
+        self.kept.stands(ViewState::Waiting, Some(&failed.reason()));
+    }
+}
+
+/// Does work without a pause where nobody waits for it. What is under way when this is dropped ends where it looks whether it is to.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce(&CancellationToken) -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    let cancel = CancellationToken::new();
+    let _ended = cancel.clone().drop_guard();
+    let done = OwnedTask::spawn_blocking(move || work(&cancel)).join().await;
+    done.unwrap_or_else(|| Err(Failed::Broken("there was a fault while they were computed".to_owned())))
+}
+
+impl Drop for Keeper {
+    /// Nothing keeps the view any more, and what is not kept is not shown.
+    fn drop(&mut self) {
+        self.kept.withdraw();
+        self.views.memory.remove(&self.kept.name);
+        let is_there = self.views.kept(&self.kept.name).is_some_and(|kept| Arc::ptr_eq(&kept, &self.kept));
+        if is_there && !self.has_ended {
+            self.kept.stands(ViewState::Waiting, Some("nothing keeps it any more; start the server again"));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Materialized views over two stores: they have what their query gives after every write, whoever writes, and say how they are kept.
+
+use super::copies::{FROM_COPY, FROM_STORE, reader};
+use crate::changes::follow::until_streaming;
+use crate::changes::native::Native;
+use crate::changes::room::{self, LOG, OUTBOX, Room};
+use crate::commit::eventually;
+use crate::differential::random::Random;
+use crate::support::proxy::{self, Place, Session};
+
+const CUSTOMERS: &str = "PRAGMA journal_mode = wal; CREATE TABLE customers (id INTEGER PRIMARY KEY, region TEXT, grade INTEGER); \
+    INSERT INTO customers VALUES (1, 'north', 1), (2, 'south', 2), (3, 'north', NULL)";
+const ORDERS: &str = "CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint, amount bigint NOT NULL, price numeric(12, 2)); \
+    INSERT INTO orders VALUES (1, 1, 10, 1.50), (2, 1, 20, NULL), (3, 2, 5, 0.25), (4, NULL, 7, 9.99)";
+
+/// Orders by the region of their customers.
+pub const TOTALS: &str = "SELECT c.region, count(*) AS orders, sum(o.amount) AS total FROM pg.orders o \
+    JOIN file.customers c ON c.id = o.customer GROUP BY c.region";
+
+/// A Tributary over PostgreSQL with `orders` and a file with `customers`, and writers to both themselves.
+pub struct Market {
+    pub room: Room,
+    pub pg: Native,
+    pub file: Native,
+}
+
+impl Market {
+    /// One whose stores are followed.
+    pub async fn open() -> Self {
+        Self::with(LOG, OUTBOX).await
+    }
+
+    async fn with(pg: &str, file: &str) -> Self {
+        let (server, place) = (room::postgres().await, Place::new());
+        let database = proxy::fresh(server, ORDERS).await;
+        place.postgres("pg", server, &database, pg);
+        place.sqlite_with("file", CUSTOMERS, file).await;
+        let file_of = room::in_file(&place).await;
+        let room = Box::pin(Room::open(place)).await;
+        if !pg.is_empty() {
+            until_streaming(room.session(), "pg", &["orders"]).await;
+            until_streaming(room.session(), "file", &["customers"]).await;
+        }
+        Self { room, pg: Native::Postgres(proxy::direct(server, &database).await), file: file_of }
+    }
+
+    pub fn session(&self) -> &Session {
+        self.room.session()
+    }
+
+    pub async fn reader(&self, settings: &[(&str, &str)]) -> Session {
+        reader(self.room.server().addresses()[0], settings).await
+    }
+
+    /// Makes a materialized view and waits until its rows are kept.
+    pub async fn view(&self, name: &str, query: &str) {
+        self.session().answer(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+        until_kept(self.session(), name).await;
+    }
+}
+
+/// Waits until a view of `public` has rows that are read.
+pub async fn until_kept(session: &Session, name: &str) {
+    eventually(&format!("the rows of {name}"), async || (standing(session, name).await.0 == "kept").then_some(())).await;
+}
+
+/// How a view of `public` stands, why, and how often its rows were read.
+pub async fn standing(session: &Session, name: &str) -> (String, String, u64) {
+    let row = session
+        .answer(&format!(
+            "SELECT state, served, coalesce(reason, '') FROM tributary.freshness WHERE schema_name::text = 'public' \
+             AND table_name::text = '{name}' AND store IS NULL"
+        ))
+        .await;
+    let fields: Vec<&str> = row.splitn(3, '|').collect();
+    match fields.as_slice() {
+        [state, served, reason] => ((*state).to_owned(), (*reason).to_owned(), served.parse().unwrap()),
+        _ => (String::new(), String::new(), 0),
+    }
+}
+
+/// The rows, sorted, since a view has no order.
+async fn sorted(session: &Session, sql: &str) -> Vec<String> {
+    let mut rows = session.rows(sql).await.unwrap_or_else(|failure| panic!("{sql}: {failure:?}"));
+    rows.sort();
+    rows
+}
+
+/// The view has what its query gives in the stores, as read with everything that was committed before.
+async fn compare(market: (&Session, &Session), name: &str, query: &str, step: &str) {
+    let (kept, stores) = market;
+    let expected = sorted(stores, query).await;
+    assert_eq!(sorted(kept, &format!("SELECT * FROM {name}")).await, expected, "{name} after {step}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_postgres_and_a_file_follows_writes_behind_the_proxy_and_through_it() {
+    let mut market = Box::pin(Market::open()).await;
+    market.view("totals", TOTALS).await;
+    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+    compare((&kept, &stores), "totals", TOTALS, "its filling").await;
+    let before = standing(market.session(), "totals").await.2;
+    let of_pg =
+        ["INSERT INTO orders VALUES (10, 2, 100, 1)", "UPDATE orders SET amount = amount + 1", "DELETE FROM orders WHERE id = 1"];
+    for sql in of_pg {
+        market.pg.run(sql).await;
+        compare((&kept, &stores), "totals", TOTALS, sql).await;
+    }
+    let of_file = [
+        "UPDATE customers SET region = 'west' WHERE id = 1",
+        "INSERT INTO customers VALUES (9, 'east', 3)",
+        "DELETE FROM customers WHERE id = 2",
+    ];
+    for sql in of_file {
+        market.file.run(sql).await;
+        compare((&kept, &stores), "totals", TOTALS, sql).await;
+    }
+    // A session sees what it has written itself.
+    let session = market.reader(&[]).await;
+    session.answer("INSERT INTO pg.orders VALUES (20, 9, 7, NULL)").await;
+    assert_eq!(session.answer("SELECT orders, total FROM totals WHERE region = 'east'").await, "1|7");
+    assert!(standing(market.session(), "totals").await.2 > before, "its rows were never read");
+    let (_, reason, _) = standing(market.session(), "totals").await;
+    assert_eq!(reason, "maintained incrementally");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_every_kind_have_what_their_queries_give_on_postgres_and_a_file_after_each_write() {
+    let mut market = Box::pin(Market::open()).await;
+    let views = [
+        ("joined", "SELECT o.id, o.amount * 2 AS twice, c.region FROM pg.orders o LEFT JOIN file.customers c ON c.id = o.customer"),
+        (
+            "grouped",
+            "SELECT c.region, count(*) AS n, sum(o.price) AS s, min(o.amount) AS a, max(o.amount) AS b, \
+            count(DISTINCT o.amount) AS d FROM pg.orders o JOIN file.customers c ON c.id = o.customer GROUP BY c.region",
+        ),
+        ("whole_of_it", "SELECT count(*) AS n, sum(amount) AS s, avg(amount) AS a FROM pg.orders WHERE amount > 10"),
+        ("several", "SELECT region FROM file.customers UNION ALL SELECT 'none' FROM pg.orders WHERE customer IS NULL"),
+        ("regions", "SELECT DISTINCT region FROM file.customers"),
+        ("many", "SELECT customer, sum(amount) AS s FROM pg.orders GROUP BY customer HAVING sum(amount) > 15"),
+        // What is computed as a whole.
+        ("ranked", "SELECT id, rank() OVER (ORDER BY amount DESC, id) AS place FROM pg.orders"),
+        ("first_two", "SELECT id, amount FROM pg.orders ORDER BY amount DESC, id LIMIT 2"),
+        // Of another view.
+        ("over", "SELECT region, n * 10 AS tens FROM public.grouped"),
+    ];
+    for (name, query) in views {
+        market.view(name, query).await;
+    }
+    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+    let mut random = Random::new(7);
+    for number in 0..40 {
+        let (id, customer) = (random.below(30) + 1, random.below(6) + 1);
+        let amount = random.below(50);
+        let (is_of_pg, sql) = match random.below(7) {
+            0 => (true, format!("INSERT INTO orders VALUES ({}, {customer}, {amount}, {amount}.5)", 100 + number)),
+            1 => (true, format!("UPDATE orders SET amount = {amount}, customer = NULL WHERE id = {id}")),
+            2 => (true, format!("UPDATE orders SET customer = {customer} WHERE id >= {id}")),
+            3 => (true, format!("DELETE FROM orders WHERE id = {}", 100 + random.below(number + 1))),
+            4 => (false, format!("INSERT OR IGNORE INTO customers VALUES ({customer}, 'r{}', {amount})", amount % 3)),
+            5 => (false, format!("UPDATE customers SET region = 'r{}' WHERE id = {customer}", amount % 4)),
+            _ => (false, format!("DELETE FROM customers WHERE id = {customer}")),
+        };
+        if is_of_pg {
+            market.pg.run(&sql).await
+        } else {
+            market.file.run(&sql).await
+        }
+        for (name, query) in views {
+            compare((&kept, &stores), name, query, &sql).await;
+        }
+    }
+    for (name, _) in views {
+        let (state, reason, served) = standing(market.session(), name).await;
+        assert!(state == "kept" && served > 0, "{name} is {state} ({reason}), read {served} times");
+        let is_whole = ["ranked", "first_two"].contains(&name);
+        assert_eq!(reason.starts_with("maintained whole: "), is_whole, "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_say_how_a_view_over_postgres_is_kept_and_what_was_read() {
+    let market = Box::pin(Market::open()).await;
+    market.view("totals", TOTALS).await;
+    let kept = market.reader(&FROM_COPY).await;
+    let plan = kept.answer("EXPLAIN ANALYZE SELECT * FROM totals").await;
+    assert!(plan.contains("Maintained: incrementally (public.totals)"), "{plan}");
+    assert!(plan.contains("Source: rows of the view, at most ") && plan.contains("ViewExec: public.totals"), "{plan}");
+    let stores = market.reader(&FROM_STORE).await;
+    let plan = stores.answer("EXPLAIN SELECT * FROM totals").await;
+    assert!(plan.contains("Source: query of the view, ") && !plan.contains("ViewExec"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_that_keep_a_state_or_have_written_run_the_query_of_a_view_over_postgres() {
+    let mut market = Box::pin(Market::open()).await;
+    market.view("amounts", "SELECT id, amount FROM pg.orders").await;
+    let session = market.reader(&FROM_COPY).await;
+    let sql = "SELECT amount FROM amounts WHERE id = 1";
+    session.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(session.answer(sql).await, "10");
+    market.pg.run("UPDATE orders SET amount = 11 WHERE id = 1").await;
+    assert_eq!(session.answer(sql).await, "10", "a block has one state of its stores");
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer(sql).await, "11");
+    session.answer("BEGIN").await;
+    session.answer("UPDATE pg.orders SET amount = 12 WHERE id = 1").await;
+    assert_eq!(session.answer(sql).await, "12", "a block sees what it has written");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer(sql).await, "11");
+    // What is written stands on the stores.
+    session.answer("UPDATE pg.orders SET amount = (SELECT max(amount) FROM amounts) WHERE id = 1").await;
+    assert_eq!(session.answer(sql).await, "20");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_postgres_has_what_came_while_the_server_was_away() {
+    let mut market = Box::pin(Market::open()).await;
+    market.view("totals", TOTALS).await;
+    market.session().answer("CREATE UNIQUE INDEX totals_region ON totals (region)").await;
+    market.room.stop().await;
+    market.pg.run("INSERT INTO orders VALUES (30, 3, 1000, NULL)").await;
+    Box::pin(market.room.start()).await;
+    until_kept(market.session(), "totals").await;
+    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+    compare((&kept, &stores), "totals", TOTALS, "a restart").await;
+    assert_eq!(kept.answer("SELECT total FROM totals WHERE region = 'north'").await, "1030");
+    assert_eq!(market.session().answer("SELECT indexname FROM pg_indexes WHERE tablename = 'totals'").await, "totals_region");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_feeds_a_view_over_postgres_is_as_old_as_its_last_refresh() {
+    let mut market = Box::pin(Market::with("", "")).await;
+    market.view("totals", TOTALS).await;
+    let (_, reason, _) = standing(market.session(), "totals").await;
+    assert!(reason.starts_with("maintained by REFRESH only: "), "{reason}");
+    let sql = "SELECT total FROM totals WHERE region = 'north'";
+    assert_eq!(market.session().answer(sql).await, "30");
+    market.pg.run("UPDATE orders SET amount = 100 WHERE id = 1").await;
+    assert_eq!(market.session().answer(sql).await, "30");
+    let strong = market.reader(&[("consistency", "strong")]).await;
+    assert_eq!(strong.answer(sql).await, "120", "nothing that is older is strong");
+    market.session().answer("REFRESH MATERIALIZED VIEW totals").await;
+    assert_eq!(market.session().answer(sql).await, "120");
+    market.pg.run("UPDATE orders SET amount = 200 WHERE id = 1").await;
+    market.session().answer("REFRESH MATERIALIZED VIEW CONCURRENTLY totals").await;
+    assert_eq!(market.session().answer(sql).await, "220");
+}
