@@ -161,6 +161,32 @@ impl Required {
         })
     }
 
+    /// Whether a set has all that is required, as far as that is known without asking anybody; it counts as seen then. `covers` tells whether it
+    /// has a position.
+    pub(super) fn admits(
+        &self,
+        store: &StoreName,
+        position: Option<&Arc<Position>>,
+        covers: impl Fn(&Position, &Position) -> Coverage,
+    ) -> bool {
+        let mut stores = self.stores();
+        let Some(needs) = stores.get_mut(store) else {
+            drop(stores);
+            self.see(store, position);
+            return true;
+        };
+        let has = |wanted: &Position| position.is_some_and(|position| covers(position, wanted) == Coverage::Covered);
+        let is_met = !needs.is_unsettled() && needs.positions.iter().all(has);
+        if let (true, Some(position)) = (is_met, position) {
+            // Later sets have it too.
+            needs.positions.clear();
+            if !needs.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, position)) {
+                needs.seen = Some(Arc::clone(position));
+            }
+        }
+        is_met
+    }
+
     /// A set was read.
     pub(super) fn see(&self, store: &StoreName, position: Option<&Arc<Position>>) {
         if let Some(position) = position {

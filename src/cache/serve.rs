@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use super::probe::Probe;
 use super::required::Required;
 use super::store::{Published, Reading, StoreCopies};
+use super::version::TableVersion;
 use super::{CacheEntry, Caches, Rule};
 use crate::changes::State;
 use crate::error::{Diagnose, sentence, sqlstate};
 use crate::stores::StoreName;
-use crate::stores::position::Coverage;
+use crate::stores::position::{Coverage, Position};
+use crate::stores::schema::TableId;
 
 /// How long a read waits for a copy that it was told to wait for, where its statement has no limit.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -232,6 +234,31 @@ impl Caches {
         }
     }
 
+    /// The rows of a table in its copy, where these serve a read of this table alone without anything being asked or waited for. `None` leaves
+    /// it to [`Caches::decide`], and counts for nothing.
+    pub fn at_once(&self, store: &StoreName, table: &TableId, wants: &Wants) -> Option<Arc<TableVersion>> {
+        if matches!(wants.consistency, Consistency::Store | Consistency::Strong) {
+            return None;
+        }
+        let stores = self.stores.load();
+        let copies = stores.get(store).filter(|copies| copies.is_wanted())?;
+        let set = copies.set()?;
+        let shelf = set.tables.get(table)?;
+        if wants.max_staleness.is_some_and(|most| is_too_old(&set, most)) && self.keeps(Rule::Bounded) {
+            return None;
+        }
+        if wants.consistency != Consistency::Eventual {
+            let entry = copies.entry()?;
+            let covers = |position: &Position, wanted: &Position| entry.connector.covers(position, wanted);
+            if !wants.session.admits(store, set.position.as_ref(), covers) && self.keeps(Rule::Session) {
+                return None;
+            }
+        }
+        copies.tally.served.add(1);
+        shelf.uses.served.add(1);
+        Some(Arc::clone(&shelf.version))
+    }
+
     /// Asks a store for a position behind everything that a session has done there at positions that are not known, so that
     /// [`Required::positions`] tells of it. `false`: the store has not answered in time, or has no copies.
     pub async fn settle(&self, store: &StoreName, session: &Required) -> bool {
@@ -246,6 +273,10 @@ impl Caches {
             _ => false,
         }
     }
+}
+
+fn is_too_old(set: &Published, most: Duration) -> bool {
+    set.known_age().is_none_or(|age| age > most)
 }
 
 /// One decision on its way.
@@ -300,7 +331,7 @@ impl Deciding<'_> {
     }
 
     fn is_too_old(&self, set: &Published, most: Duration) -> bool {
-        set.known_age().is_none_or(|age| age > most) && self.caches.keeps(Rule::Bounded)
+        is_too_old(set, most) && self.caches.keeps(Rule::Bounded)
     }
 
     /// The set of now, where it has what the read must see.

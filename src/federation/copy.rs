@@ -48,8 +48,8 @@ use super::scan::{ScanExec, measured};
 use crate::cache::version::TableVersion;
 use crate::stores::schema::{Collation, TableKind};
 use crate::stores::{Predicate, Scan, StoreName, Table};
-use offers::fits;
-pub(super) use offers::{Offers, Pinned, Settled};
+pub(super) use keys::one as one_key;
+pub(super) use offers::{Offers, Pinned, Settled, fits};
 use read::Wanted;
 
 /// Why a table is never read from a copy, as a clause; `None` for any other.

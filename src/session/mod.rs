@@ -53,7 +53,7 @@ use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
 use crate::federation::plan::{Planned, Setting};
 use crate::federation::ranges::Reading;
-use crate::format::Format;
+use crate::format::{DisplaySettings, Format};
 use crate::stores::StoreName;
 use crate::write::coordinator::Several;
 pub use commits::{Commitment, Undoing};
@@ -253,7 +253,7 @@ impl Session {
     }
 
     /// The settings that shape values on the wire, for decoding parameters.
-    pub fn display(&self) -> crate::format::DisplaySettings {
+    pub fn display(&self) -> DisplaySettings {
         self.settings.display()
     }
 
@@ -400,16 +400,36 @@ impl Session {
         Ok(columns.map(|columns| (columns, portal.formats.as_slice())))
     }
 
+    /// What the values of a portal go out as: a format for each column, and the settings that shape text.
+    ///
+    /// # Errors
+    /// 34000
+    pub fn shown_as(&self, portal: &str) -> Result<(&[Format], &DisplaySettings), Diagnosis> {
+        Ok((self.names.portal(portal)?.formats.as_slice(), self.settings.shown_as()))
+    }
+
+    /// The row of a portal that a copy has at hand, which completes it; `None` leaves the portal as it was, for [`Session::execute`].
+    pub fn point(&mut self, portal: &str) -> Option<output::Point> {
+        let point = verbs::point(self, portal)?;
+        self.tell_portal(portal);
+        Some(point)
+    }
+
     /// Starts a portal whose rows go out as their store sends them; `None` leaves the portal as it was, for [`Session::execute`].
     pub fn relay(&mut self, portal: &str) -> Option<Relaying> {
         let relaying = verbs::relay(self, portal)?;
+        self.tell_portal(portal);
+        Some(relaying)
+    }
+
+    /// Shows that a portal is read from here on.
+    fn tell_portal(&mut self, portal: &str) {
         self.names.read(Some(portal));
         if let Ok(Portal { statement, .. }) = self.names.portal(portal)
             && let Some(parsed) = &statement.parsed
         {
             self.tell_start(&parsed.text);
         }
-        Some(relaying)
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones

@@ -15,6 +15,7 @@ use super::statement::copy::CopyFormat;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
 use crate::federation::error::diagnose;
+pub use crate::federation::fast::Point;
 use crate::federation::fast::Relay;
 pub use crate::federation::output::OutputColumn;
 use crate::format::{DisplaySettings, Format};

@@ -11,12 +11,13 @@
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::settings::{CONSISTENCY, Freshness, MAX_STALENESS};
 use super::{Session, Shared};
-use crate::cache::{Caches, Consistency, Required, Wants};
+use crate::cache::{Caches, Consistency, OnStale, Required, Wants};
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
@@ -246,6 +247,19 @@ impl Session {
         })
     }
 
+    /// What a statement asks of copies that are read at once, outside of any block; `None` where it may read none.
+    pub(super) fn wants_at_once(&self) -> Option<Wants> {
+        let Freshness { consistency, max_staleness, on_stale } = self.settings.freshness();
+        let is_told = consistency != Consistency::Bounded || max_staleness.is_some();
+        is_told.then(|| self.wants_of((consistency, max_staleness, on_stale)))
+    }
+
+    fn wants_of(&self, (consistency, max_staleness, on_stale): (Consistency, Option<Duration>, OnStale)) -> Wants {
+        let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));
+        let shows_as_server = *self.settings.shown_as() == DisplaySettings::default();
+        Wants { consistency, max_staleness, on_stale, deadline, session, shows_as_server }
+    }
+
     /// What the next statement asks of copies and of the rows of views; `None` where it reads none.
     fn wants(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
         let (wants, shared) = (self.wants_of_results()?, &self.shared);
@@ -268,9 +282,7 @@ impl Session {
         if consistency == Consistency::Store || !has_any {
             return Ok(None);
         }
-        let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));
-        let shows_as_server = self.settings.display() == DisplaySettings::default();
-        Ok(Some(Arc::new(Wants { consistency, max_staleness, on_stale, deadline, session, shows_as_server })))
+        Ok(Some(Arc::new(self.wants_of((consistency, max_staleness, on_stale)))))
     }
 }
 

@@ -108,6 +108,11 @@ impl Connection {
         let max = usize::try_from(max_rows).unwrap_or(0);
         // Rows that are passed on cannot be left for a later `Execute`.
         if max == 0
+            && let Some(point) = self.session.point(&portal)
+        {
+            return self.point(&portal, &point);
+        }
+        if max == 0
             && let Some(relaying) = self.session.relay(&portal)
         {
             return self.relay(&relaying).await;

@@ -1,12 +1,14 @@
-//! Rows that a store has sent in the form in which they go out: only the frames of their messages are written here.
+//! Rows that need no stream: those that a store has sent in the form in which they go out, of which only the frames are written here, and the one
+//! row of a copy that a key has found.
 
 use bytes::{BufMut, BytesMut};
 
 use super::connection::{Connection, Failure};
-use super::encode::too_large;
+use super::encode::{encode_one, too_large};
+use super::extended::format_at;
 use super::writer::FLUSH_THRESHOLD;
 use crate::error::Diagnosis;
-use crate::session::output::Relaying;
+use crate::session::output::{Point, Relaying};
 
 impl Connection {
     /// Sends all rows and completes the statement.
@@ -21,6 +23,23 @@ impl Connection {
             }
         }
         self.complete(format!("SELECT {}", relayed.row_count()))
+    }
+}
+
+impl Connection {
+    /// Sends the row of a portal, where there is one, and completes the statement.
+    pub(super) fn point(&mut self, portal: &str, point: &Point) -> Result<(), Failure> {
+        let Some((columns, place)) = point.row() else { return self.complete("SELECT 0".to_owned()) };
+        let (formats, display) = self.session.shown_as(portal)?;
+        let targets = point.columns().iter().enumerate().map(|(index, column)| (column.pg_type, format_at(formats, index)));
+        let encoded = encode_one(targets.zip(columns), (place, point.columns().len()), display, self.writer.open());
+        if let Err(refused) = encoded {
+            self.writer.discard_unsealed();
+            return Err(refused.into());
+        }
+        self.writer.seal();
+        self.counts.rows.add(1);
+        self.complete("SELECT 1".to_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -48,6 +48,24 @@ impl TableVersion {
             cells.push((at, place));
         }
         picked(&chunks, &cells, columns, &self.table.project(columns))
+    }
+
+    /// The number of the row that has a key, for as long as the state is held; `key` has one value for each column of the key, in its order.
+    ///
+    /// # Errors
+    /// A key with other columns.
+    pub fn number_of(&self, key: &[ArrayRef]) -> Result<Option<u64>, ArrowError> {
+        if lacks_value(key, 0) {
+            return Ok(None);
+        }
+        let bytes = self.keys.bytes(key)?;
+        Ok(bytes.iter().next().and_then(|key| self.index.get(key.data()).copied()))
+    }
+
+    /// Where a row is by its number: all columns of the table, and its place in them. `None` where there is no such row.
+    pub fn at(&self, number: u64) -> Option<(&[ArrayRef], usize)> {
+        let (_, chunk, place) = self.chunks.find(number)?;
+        Some((chunk.columns(), place))
     }
 
     /// Whether there is a row with a key, which is one of the rows of `keys`: the columns of the key, in its order.

@@ -109,6 +109,20 @@ fn listed(conjuncts: &[&Predicate], columns: &[&Column], key: &[usize], most: us
     Some(rows)
 }
 
+/// One value for each column of a key, as columns of one row; `None` where rows cannot be found by them, or there is none that has them.
+pub(in crate::federation) fn one<'v>(
+    table: &Table,
+    key: &[usize],
+    value_of: impl Fn(usize) -> Option<&'v Value>,
+) -> Option<Vec<ArrayRef>> {
+    let part = |ordinal: &usize| {
+        let column = table.columns.get(*ordinal)?;
+        let Fit::Part(part) = fit(column, value_of(*ordinal)?)? else { return None };
+        array(Some(column.field.data_type()), std::iter::once(&part)).ok()
+    };
+    key.iter().map(part).collect()
+}
+
 /// The values that a condition leaves a column.
 fn values_of(condition: &Predicate, ordinal: usize) -> Option<&[Value]> {
     let is_own = |column: &ColumnRef| column.column == ordinal && column.path.is_empty();

@@ -5,6 +5,7 @@
 //! prepare   query → resolve (names, types, conditions) → Lookup, kept with the prepared statement
 //! execute   Lookup + parameters → bind → Scan → the statement's branch → rows
 //!                               → or, where its table is kept as a copy (copy), → rows of that
+//!                               → point → one row of the copy by its key, from where it lies
 //!                               → relay → the store's own form of the lookup → rows as clients get them
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! Deliberately absent: joins, expressions, sorting, and scans without a bound, which may be worth splitting.
 
 mod condition;
+mod point;
 mod relay;
 mod resolve;
 
@@ -47,6 +49,7 @@ use crate::stores::connector::ScanLimits;
 use crate::stores::predicate::{Predicate, Pushdown};
 use crate::stores::{Connector, Scan, StoreName, Table};
 use condition::Condition;
+pub use point::Point;
 use relay::KeptFor;
 pub use relay::Relay;
 
@@ -61,6 +64,8 @@ pub struct Lookup {
     schema: SchemaRef,
     conditions: Vec<Condition>,
     limit: Option<u64>,
+    /// Whether it may find one row of a copy by its key.
+    is_point: bool,
     /// What the store keeps of it, for the formats in which its rows were first asked for.
     kept: OnceLock<KeptFor>,
     /// Types of `$1`, `$2`, ….

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::condition::{Condition, Family, Operand, Test};
-use super::{Lookup, schema_of};
+use super::{Lookup, point, schema_of};
 use crate::catalog::keyword::is_reserved;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
 use crate::federation::ast::name::fold;
@@ -46,9 +46,10 @@ pub(super) fn query(query: &Query, snapshot: &Snapshot, path: &SearchPath, given
     let is_bounded = conditions.iter().any(Condition::is_selective) || limit.is_some_and(|limit| limit <= LIMIT_MAX);
     let parameters = scope.settled_parameters()?;
     let schema = schema_of(table, &ordinals);
+    let is_point = point::is_point(table, &ordinals, conditions.iter().map(|condition| point::is_equal(&condition.test)));
     let (store, table) = (store.clone(), Arc::clone(table));
     let kept = OnceLock::new();
-    is_bounded.then_some(Lookup { store, table, ordinals, schema, conditions, limit, kept, parameters, columns })
+    is_bounded.then_some(Lookup { store, table, ordinals, schema, conditions, limit, is_point, kept, parameters, columns })
 }
 
 /// The SELECT of a query that has nothing else but ORDER BY and a plain LIMIT.

@@ -321,6 +321,11 @@ impl Settings {
         self.display.clone()
     }
 
+    /// The same, to look at.
+    pub fn shown_as(&self) -> &DisplaySettings {
+        &self.display
+    }
+
     /// The values of all settings that results depend on, in the order of [`SPECS`].
     pub fn affecting(&self) -> Arc<[String]> {
         Arc::clone(&self.affecting)

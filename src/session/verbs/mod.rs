@@ -44,7 +44,7 @@ use crate::federation::ranges::Reading;
 use crate::pgtype::PgType;
 
 pub(super) use define::joins_transactions;
-pub(super) use select::relay;
+pub(super) use select::{point, relay};
 pub(super) use set::check_role;
 
 /// A prepared statement with its parameters, when the extended protocol runs it.

@@ -9,7 +9,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::digits;
-use crate::federation::fast::Lookup;
+use crate::federation::fast::{Lookup, Point};
 use crate::federation::plan::{self, Planned, Setting};
 use crate::federation::ranges::Reading;
 use crate::session::Session;
@@ -135,6 +135,28 @@ pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Rel
     session.names.portal_mut(name).ok()?.done = true;
     let seen = session.past.through(&branches);
     Some(Relaying::new(relay, branches, session.guard.clone(), seen))
+}
+
+/// The row of a portal whose prepared lookup still holds and is answered from a copy at once, in a statement of its own. `None` leaves
+/// the portal as it was.
+pub(in crate::session) fn point(session: &mut Session, name: &str) -> Option<Point> {
+    if session.block.is_some() || session.shared.caches.is_empty() {
+        return None;
+    }
+    let snapshot = session.snapshot();
+    let under = (snapshot.version, session.settings.generation());
+    let portal = session.names.portal(name).ok()?;
+    let route = &portal.statement.route;
+    let is_new = portal.rows.is_none() && !portal.done && !portal.broken;
+    let lookup = route.lookup.as_ref().filter(|_| route.under == under && is_new)?;
+    if let Some(Kind::Query(query)) = portal.statement.parsed.as_ref().map(|parsed| &parsed.kind)
+        && results::may_serve(session, &snapshot, query)
+    {
+        return None;
+    }
+    let point = lookup.point(&session.shared.caches, &session.wants_at_once()?, &portal.parameters)?;
+    session.names.portal_mut(name).ok()?.done = true;
+    Some(point)
 }
 
 /// Runs a query.

@@ -24,7 +24,7 @@ mod sized;
 mod text;
 
 use ::bytes::{BufMut, BytesMut};
-use arrow::array::{Array, AsArray, RecordBatch, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Schema};
 
@@ -88,8 +88,7 @@ impl RowEncoder {
         if schema.fields().len() != columns.len() {
             return Err(column_count(schema.fields().len(), columns.len()));
         }
-        let field_count = i16::try_from(columns.len())
-            .map_err(|_cause| Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "a result has at most 32767 columns"))?;
+        let field_count = i16::try_from(columns.len()).map_err(|_cause| too_many_columns())?;
         let columns: Vec<_> = columns.iter().zip(formats).map(|(column, format)| (column.pg_type, format)).collect();
         for ((pg_type, format), field) in columns.iter().zip(schema.fields()) {
             let probe = new_empty_array(field.data_type());
@@ -129,6 +128,36 @@ impl RowEncoder {
         }
         patch_length(out, start, 0)
     }
+}
+
+/// Appends the `DataRow` of the row at `place` of some columns, `count` of them, with what each becomes.
+///
+/// # Errors
+/// 0A000 for a column that has no such form, what a value that cannot be sent fails with, and XX000 for fewer columns; the buffer is left as it
+/// was found up to the row.
+pub(super) fn encode_one<'a>(
+    columns: impl Iterator<Item = ((PgType, Format), &'a ArrayRef)>,
+    (place, count): (usize, usize),
+    display: &'a DisplaySettings,
+    out: &mut BytesMut,
+) -> Result<(), Diagnosis> {
+    let start = out.len() + 1;
+    let field_count = i16::try_from(count).map_err(|_cause| too_many_columns())?;
+    let [high, low] = field_count.to_be_bytes();
+    out.put_slice(&[b'D', 0, 0, 0, 0, high, low]);
+    let mut written = 0;
+    for ((pg_type, format), array) in columns {
+        Column::new(array.as_ref(), Target { pg_type, format, display })?.write_sized(place, out)?;
+        written += 1;
+    }
+    if written != count {
+        return Err(column_count(written, count));
+    }
+    patch_length(out, start, 0)
+}
+
+fn too_many_columns() -> Diagnosis {
+    Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "a result has at most 32767 columns")
 }
 
 fn column_count(have: usize, want: usize) -> Diagnosis {
