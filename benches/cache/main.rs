@@ -37,9 +37,13 @@ mod pgbench;
 mod readers;
 #[path = "../measure/results.rs"]
 mod results;
+#[path = "../changes/servers.rs"]
+mod servers;
 mod stores;
 mod viewed;
 mod visible;
+#[path = "../changes/writer.rs"]
+mod writer;
 
 use std::process::ExitCode;
 
