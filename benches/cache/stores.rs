@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The servers; dropping this ends them.
 pub struct Stores {
     databases: Databases,
+    http: u16,
     server: Tributary,
     /// Accounts and orders; a tenth as many of the others.
     pub rows: u64,
@@ -62,8 +63,8 @@ impl Stores {
         let mariadb = "changes.cached = [\"notes\", \"customers\"]\n";
         let mongodb = format!("changes.cached = [\"notes\", \"profiles\"]\n{COLUMNS}");
         let lines = [postgres, mariadb, mongodb.as_str(), "changes.cached = [\"notes\"]\n"];
-        let (server, _http) = Box::pin(databases.tributary("cache.memory = \"4GiB\"\n", lines)).await;
-        let stores = Self { databases, server, rows, rows_of_views };
+        let (server, http) = Box::pin(databases.tributary("cache.memory = \"4GiB\"\n", lines)).await;
+        let stores = Self { databases, http, server, rows, rows_of_views };
         stores.until_loaded().await;
         stores
     }
@@ -98,6 +99,11 @@ impl Stores {
     /// A client that listens to a channel.
     pub async fn listener(&self, channel: &str) -> PgListener {
         listener(&self.server, channel).await
+    }
+
+    /// A number that Tributary tells, the sum of those that begin so.
+    pub async fn number(&self, name: &str) -> u64 {
+        numbers::sum(self.http, name).await
     }
 
     /// How many reads of some tables their copies have answered, and how many their stores.
