@@ -2,18 +2,16 @@
 
 use std::time::Instant;
 
-use mongodb::Collection;
-use mongodb::bson::{Document, doc};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 
 use super::measure::{Verdicts, knob, must, say};
 use super::numbers::quantiles;
 use super::results::Results;
-use super::stores::{NAMES, Stores, check_time};
+use super::servers::NAMES;
+use super::stores::{Stores, check_time};
+use super::writer::Writer;
 
 /// Writes before anything counts.
 const WARMING: u64 = 50;
@@ -21,44 +19,6 @@ const WARMING: u64 = 50;
 const BUDGET: (f64, f64) = (5.0, 50.0);
 /// The poll of SQLite, which is on top.
 const POLL: f64 = 25.0;
-
-/// Who writes.
-enum Writer {
-    Postgres(PgConnection),
-    MariaDb(MySqlConnection),
-    MongoDb(Collection<Document>),
-    Sqlite(SqliteConnection),
-}
-
-impl Writer {
-    async fn to(stores: &Stores, store: &str) -> Self {
-        match store {
-            "postgres" => Self::Postgres(stores.in_postgres().await),
-            "mariadb" => Self::MariaDb(stores.in_mariadb().await),
-            "mongodb" => Self::MongoDb(stores.in_mongodb("notes")),
-            _ => Self::Sqlite(stores.in_sqlite().await),
-        }
-    }
-
-    /// One row, committed.
-    async fn write(&mut self, key: i64) {
-        match self {
-            Self::Postgres(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES ($1, $2)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-            Self::MariaDb(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-            Self::MongoDb(collection) => must(collection.insert_one(doc! { "_id": key, "n": key % 17 }).await.map(drop)),
-            Self::Sqlite(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-        }
-    }
-}
 
 /// Measures every store and judges it.
 pub async fn judge(stores: &Stores, verdicts: &mut Verdicts, results: &mut Results) {

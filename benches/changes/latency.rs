@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use mongodb::Collection;
-use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use sqlx::mysql::MySqlConnection;
-use sqlx::postgres::{PgConnection, PgListener};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::postgres::PgListener;
 use tributary::task::OwnedTask;
 
 use super::measure::{Verdicts, knob, must, say};
 use super::numbers::quantiles;
 use super::results::Results;
-use super::stores::{NAMES, Stores};
+use super::servers::NAMES;
+use super::stores::Stores;
+use super::writer::Writer;
 
 /// Writes a second.
 const RATE: u64 = 200;
@@ -26,44 +24,6 @@ const BUDGET: (f64, f64) = (5.0, 50.0);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The poll of SQLite, which is on top.
 const POLL: f64 = 25.0;
-
-/// Who writes.
-enum Writer {
-    Postgres(PgConnection),
-    MariaDb(MySqlConnection),
-    MongoDb(Collection<Document>),
-    Sqlite(SqliteConnection),
-}
-
-impl Writer {
-    async fn to(stores: &Stores, store: &str) -> Self {
-        match store {
-            "postgres" => Self::Postgres(stores.in_postgres().await),
-            "mariadb" => Self::MariaDb(stores.in_mariadb().await),
-            "mongodb" => Self::MongoDb(stores.in_mongodb("notes")),
-            _ => Self::Sqlite(stores.in_sqlite().await),
-        }
-    }
-
-    /// One row, committed.
-    async fn write(&mut self, key: i64) {
-        match self {
-            Self::Postgres(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES ($1, $2)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-            Self::MariaDb(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-            Self::MongoDb(collection) => must(collection.insert_one(doc! { "_id": key, "n": key % 17 }).await.map(drop)),
-            Self::Sqlite(connection) => {
-                let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
-                must(insert.execute(connection).await.map(drop));
-            }
-        }
-    }
-}
 
 /// When each key was told.
 async fn hear(mut listener: PgListener, count: u64) -> HashMap<i64, Instant> {

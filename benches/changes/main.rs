@@ -23,7 +23,9 @@ mod measure;
 mod numbers;
 #[path = "../measure/results.rs"]
 mod results;
+mod servers;
 mod stores;
+mod writer;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -328,8 +328,9 @@ impl Follower {
             if known.is_none_or(|shelf| !Arc::ptr_eq(&shelf.version, &standing.version)) {
                 changed.push((table.clone(), Arc::clone(&standing.version)));
             }
-            // One table of two some sets later than the other.
-            let late = known.filter(|_| !self.caches.keeps(Rule::Whole) && table.name == "moves" && before.number / 8 % 2 == 1);
+            // All tables but the first one some sets later than that.
+            let is_late = !self.caches.keeps(Rule::Whole) && !tables.is_empty() && before.number / 8 % 2 == 1;
+            let late = known.filter(|_| is_late);
             let version = Arc::clone(late.map_or(&standing.version, |shelf| &shelf.version));
             tables.insert(table.clone(), Shelf { version, uses });
         }

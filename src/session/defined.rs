@@ -161,10 +161,7 @@ impl Session {
         // Nobody knows what undoes it.
         block.undone.wrote(store, since, None)?;
         let found = guard.run(look(store, Some(&writers))).await??;
-        let touched = define.touched();
-        if !touched.is_empty() {
-            block.defined.touched.entry(store.clone()).or_default().extend(touched);
-        }
+        block.defined.touched.entry(store.clone()).or_default().extend(define.touched());
         block.defined.note((store, found), since, (&base, &shared.catalog))
     }
 
@@ -175,8 +172,12 @@ impl Session {
         }
     }
 
-    /// The same of some tables of a store. To be said before and behind what changes them: a feed may look at them in between.
+    /// The same of some tables of a store; of none nothing is in doubt, and the feed need not look. To be said before and behind what
+    /// changes them: a feed may look at them in between.
     pub(super) fn doubt_tables<'t>(&self, store: &StoreName, tables: impl IntoIterator<Item = &'t TableId> + Clone) {
+        if tables.clone().into_iter().next().is_none() {
+            return;
+        }
         self.shared.feeds.doubt(store);
         self.shared.caches.results().doubt(store, tables.clone());
         self.shared.caches.doubt(store, tables);

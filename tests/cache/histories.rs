@@ -2,8 +2,8 @@
 //! are killed and the ways to them are cut, frozen, slow or torn. What was read must be what was promised, and in the end copies have
 //! what their tables have.
 //!
-//! `TRIBUTARY_TEST_READS=1000000` reads more often than usual, and breaks everything again and again meanwhile; `TRIBUTARY_TEST_SEED=…`
-//! draws as another run did.
+//! `TRIBUTARY_TEST_READS=1000000` reads more often than usual, and breaks everything again and again meanwhile; `TRIBUTARY_TEST_CLIENTS=9`
+//! has more clients do so, each of which has fewer keys of its own; `TRIBUTARY_TEST_SEED=…` draws as another run did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,9 +37,11 @@ const READS: u64 = 500;
 const FREEZES: usize = 3;
 /// The history of a run that is not given one.
 const SEED: u64 = 20_261_123;
-/// Clients, and keys of each; the first keys of a store are of who writes past Tributary.
+/// Clients of a run that is not given a number of them, and most keys of each.
 const CLIENTS: i64 = 3;
 const OWN: i64 = 3;
+/// The first keys of a store are of who writes past Tributary, at least so many.
+const BEHIND: i64 = 3;
 /// At least as many things must have been looked at by each rule.
 const CHECKS: u64 = 50;
 /// Most complaints that are shown.
@@ -277,19 +279,31 @@ async fn joined(
     (history, failed, wrong)
 }
 
+/// How many clients a run has. Each of them has a key of its own at least: a key has one writer.
+fn clients() -> i64 {
+    let Some(clients) = number("TRIBUTARY_TEST_CLIENTS") else { return CLIENTS };
+    let clients = i64::try_from(clients).ok().filter(|clients| (1..=ACCOUNTS - BEHIND).contains(clients));
+    clients.unwrap_or_else(|| panic!("TRIBUTARY_TEST_CLIENTS is not from 1 to {}", ACCOUNTS - BEHIND))
+}
+
+/// How many keys each of so many clients has.
+fn own(clients: i64) -> i64 {
+    OWN.min((ACCOUNTS - BEHIND) / clients)
+}
+
 /// Those who read, and those who write past Tributary.
-async fn crowd(storm: &Storm, seed: u64) -> (Vec<OwnedTask<Deeds>>, Vec<OwnedTask<Vec<Write>>>) {
-    let mut writers = Vec::new();
+async fn crowd(storm: &Storm, seed: u64, count: i64) -> (Vec<OwnedTask<Deeds>>, Vec<OwnedTask<Vec<Write>>>) {
+    let (mut writers, own) = (Vec::new(), own(count));
     for (place, store) in storm.course.stores.iter().enumerate() {
         let (way, random) = (way(&storm.stage, store).await, Random::new(seed + 100 + u64::try_from(place).unwrap()));
-        let keys = (1..=ACCOUNTS - CLIENTS * OWN).collect();
+        let keys = (1..=ACCOUNTS - count * own).collect();
         writers.push(OwnedTask::spawn(client::beside(Arc::clone(&storm.course), (*store, way), keys, random)));
     }
     let mut clients = Vec::new();
-    for client in 0..CLIENTS {
-        let first = ACCOUNTS - (client + 1) * OWN + 1;
+    for client in 0..count {
+        let first = ACCOUNTS - (client + 1) * own + 1;
         let random = Random::new(seed + 200 + u64::try_from(client).unwrap());
-        clients.push(OwnedTask::spawn(client::run(Arc::clone(&storm.course), (first..first + OWN).collect(), random)));
+        clients.push(OwnedTask::spawn(client::run(Arc::clone(&storm.course), (first..first + own).collect(), random)));
     }
     (clients, writers)
 }
@@ -298,7 +312,7 @@ async fn crowd(storm: &Storm, seed: u64) -> (Vec<OwnedTask<Deeds>>, Vec<OwnedTas
 /// is frozen now and then, and nothing else breaks.
 pub async fn found_without(rule: &str, focus: Focus) -> Vec<String> {
     let (mut storm, seed) = Box::pin(Storm::over(&["pg", "east"], (&format!("{WITHOUT}{rule}"), focus))).await;
-    let (clients, writers) = crowd(&storm, seed).await;
+    let (clients, writers) = crowd(&storm, seed, CLIENTS).await;
     for _ in 0..FREEZES {
         tokio::time::sleep(CALM).await;
         Box::pin(storm.suffer(Fault::Hurt("pg", Harm::Freeze))).await;
@@ -311,16 +325,19 @@ pub async fn found_without(rule: &str, focus: Focus) -> Vec<String> {
 }
 
 async fn storm(stores: &'static [&'static str]) {
+    let count = clients();
     let (mut storm, seed) = Box::pin(Storm::over(stores, ("", Focus::default()))).await;
-    let (clients, writers) = crowd(&storm, seed).await;
+    let (clients, writers) = crowd(&storm, seed, count).await;
     let reads = number("TRIBUTARY_TEST_READS").unwrap_or(READS);
     let began = Instant::now();
     Box::pin(storm.run(reads)).await;
     let (history, failed, wrong) = joined(clients, writers).await;
+    let took = began.elapsed();
     let (found, checks) = verdict(&history);
     let course = storm.told.join("\n");
     let reads = storm.course.reads.load(Ordering::SeqCst);
-    eprintln!("{reads} reads in {:?}: {checks}; failed: {failed:?}", began.elapsed());
+    let rate = checks.total() as f64 / took.as_secs_f64();
+    eprintln!("{reads} reads in {took:?}: {checks}; {rate:.0} checks a second; failed: {failed:?}");
     let shown = found.iter().chain(&wrong).take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
     assert!(found.is_empty() && wrong.is_empty(), "{course}\n{} are wrong:\n{shown}", found.len() + wrong.len());
     assert_enough(checks, &course);
@@ -330,6 +347,14 @@ async fn storm(stores: &'static [&'static str]) {
 /// A history in which little was read proves little.
 fn assert_enough(checks: Checks, course: &str) {
     assert!(checks.each().iter().all(|count| *count >= CHECKS), "{course}\nonly {checks}");
+}
+
+#[test]
+fn clients_share_no_key_and_leave_some_to_who_writes_past_them() {
+    assert_eq!(own(CLIENTS), OWN);
+    for clients in 1..=ACCOUNTS - BEHIND {
+        assert!((1..=OWN).contains(&own(clients)) && ACCOUNTS - clients * own(clients) >= BEHIND, "{clients} clients");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

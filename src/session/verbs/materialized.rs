@@ -156,6 +156,7 @@ pub(super) async fn create_index(
 ) -> Result<(), Diagnosis> {
     check_alone(session, "CREATE INDEX")?;
     let (known, materialized) = owned(session, relation)?;
+    let is_filled = materialized.with_data;
     let index = match define::view_index(setting, asked, relation)? {
         Ok(index) => index,
         Err(notice) => {
@@ -163,24 +164,11 @@ pub(super) async fn create_index(
             return Ok(());
         }
     };
-    if materialized.indexes.len() >= INDEXES_MAX {
-        let message = format!("a materialized view cannot have more than {INDEXES_MAX} indexes");
-        return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
-    }
-    let (place, is_filled) = ((relation.schema.clone(), relation.name.clone()), materialized.with_data);
-    let mut taken = false;
-    let added = |materialized: &mut Materialization| {
-        // Somebody else may have been first.
-        taken = materialized.indexes.iter().any(|other| other.name == index.name) || materialized.indexes.len() >= INDEXES_MAX;
-        if !taken {
-            materialized.indexes.push(index.clone());
-        }
-    };
-    alter(session, &place, known, added).await?;
-    if taken {
-        let message = format!("relation \"{}\" already exists", index.name);
-        return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, message));
-    }
+    let place = (relation.schema.clone(), relation.name.clone());
+    let mut added = Ok(());
+    // What the view has is known in its turn: somebody else may have been first.
+    alter(session, &place, known, |materialized| added = add(materialized, &index)).await?;
+    added?;
     if !(is_filled && index.unique) {
         return Ok(());
     }
@@ -190,6 +178,20 @@ pub(super) async fn create_index(
         alter(session, &place, known, |materialized| materialized.indexes.retain(|other| *other != index)).await?;
     }
     filled.map(drop)
+}
+
+/// Adds an index to those that a view has, where it may have one more and none of that name.
+fn add(materialized: &mut Materialization, index: &KeptIndex) -> Result<(), Diagnosis> {
+    if materialized.indexes.iter().any(|other| other.name == index.name) {
+        let message = format!("relation \"{}\" already exists", index.name);
+        return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, message));
+    }
+    if materialized.indexes.len() >= INDEXES_MAX {
+        let message = format!("a materialized view cannot have more than {INDEXES_MAX} indexes");
+        return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+    }
+    materialized.indexes.push(index.clone());
+    Ok(())
 }
 
 fn check_alone(session: &Session, verb: &str) -> Result<(), Diagnosis> {
@@ -255,4 +257,35 @@ pub(super) async fn drop_indexes(session: &mut Session, setting: &Setting, asked
         alter(session, &place, known, |materialized| materialized.indexes.retain(|other: &KeptIndex| other.name != name)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(name: &str) -> KeptIndex {
+        KeptIndex { name: name.to_owned(), columns: vec!["region".to_owned()], unique: false }
+    }
+
+    #[test]
+    fn who_comes_too_late_for_the_last_index_is_told_of_the_limit_and_not_of_a_name() {
+        let mut view = Materialization::default();
+        for number in 1..INDEXES_MAX {
+            add(&mut view, &index(&format!("i{number}"))).unwrap();
+        }
+        // Two saw one place left.
+        add(&mut view, &index("first")).unwrap();
+        assert_eq!(add(&mut view, &index("second")).unwrap_err().sqlstate, sqlstate::PROGRAM_LIMIT_EXCEEDED);
+        assert_eq!(view.indexes.len(), INDEXES_MAX);
+    }
+
+    #[test]
+    fn an_index_of_a_name_that_is_taken_is_told_so_also_where_there_is_no_room() {
+        let mut view = Materialization::default();
+        add(&mut view, &index("one")).unwrap();
+        assert_eq!(add(&mut view, &index("one")).unwrap_err().sqlstate, sqlstate::DUPLICATE_TABLE);
+        view.indexes.extend((1..INDEXES_MAX).map(|number| index(&format!("i{number}"))));
+        assert_eq!(add(&mut view, &index("one")).unwrap_err().sqlstate, sqlstate::DUPLICATE_TABLE);
+        assert_eq!(view.indexes.len(), INDEXES_MAX);
+    }
 }

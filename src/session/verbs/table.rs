@@ -110,13 +110,9 @@ async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -
         return Box::pin(session.define_in_block(setting, define)).await;
     }
     let touched = define.touched();
-    if !touched.is_empty() {
-        session.doubt_tables(store, &touched);
-    }
+    session.doubt_tables(store, &touched);
     let outcome = send(&guard, connector.as_ref(), define).await;
-    if !touched.is_empty() {
-        session.doubt_tables(store, &touched);
-    }
+    session.doubt_tables(store, &touched);
     session.note_alone(store, &outcome);
     session.past.by_itself(store, outcome.as_ref().err());
     // Also after a failure: some stores undo nothing of what they did before it, and the outcome of a lost statement is not known.
