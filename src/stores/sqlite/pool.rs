@@ -113,6 +113,11 @@ impl Pool {
         absolute.into_os_string().into_string().map_err(|_path| StoreError::Unsupported { store: self.store.to_string(), feature })
     }
 
+    /// The file itself, where its name is a link; `None` where it is not there.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        std::fs::canonicalize(&self.settings.path).ok()
+    }
+
     /// What a branch that may write holds as long as it is there.
     pub(super) fn writer(&self) -> Arc<()> {
         Arc::clone(&self.writers)
@@ -328,17 +333,32 @@ mod tests {
     use super::*;
     use crate::error::Diagnose;
 
-    #[test]
-    fn failures_get_the_nearest_sqlstate() {
+    fn pool(path: PathBuf) -> Pool {
         let settings = Settings {
-            path: PathBuf::from("/nowhere"),
+            path,
             read_only: true,
             size: 1,
             wait: Duration::from_secs(1),
             busy_timeout: Duration::from_millis(250),
             snapshot_idle: Duration::from_secs(1),
         };
-        let pool = Pool::new(StoreName::new("shop"), settings);
+        Pool::new(StoreName::new("shop"), settings)
+    }
+
+    #[test]
+    fn a_file_is_found_behind_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("shop.db"), directory.path().join("link.db"));
+        assert_eq!(pool(file.clone()).file(), None);
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        // The directory itself may be reached by a link.
+        assert_eq!(pool(link).file(), Some(file.canonicalize().unwrap()));
+    }
+
+    #[test]
+    fn failures_get_the_nearest_sqlstate() {
+        let pool = pool(PathBuf::from("/nowhere"));
         let rows = [
             (5, "database is locked", "08006"),
             (261, "database is locked", "08006"),

@@ -1,6 +1,7 @@
 //! Changes of a file, written behind the connector and through it.
 
 mod kept;
+mod rest;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! looks at it again and again.
 //!
 //! ```text
-//! survey → triggers (tables and triggers of ours, their numbers) → poll (one thread, one connection) ⟲ PRAGMA data_version
+//! survey → triggers (tables and triggers of ours, their numbers) → poll (one thread, one connection) ⟲ stir (has it changed?), PRAGMA data_version
 //!          a change: rows (what lies behind the last row, as Arrow) → Group → Feed::next
 //!          the schema moved: triggers are made again, and the tables discovered again
 //! Feed::acknowledge → rows that are durable elsewhere are removed, in small steps
@@ -18,12 +18,13 @@ mod head;
 mod measure;
 mod poll;
 mod rows;
+mod stir;
 mod survey;
 mod triggers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -279,6 +280,17 @@ pub(super) fn release(database: &Database<'_>, table: &str) -> Result<(), Failur
 /// Whether somebody else holds the lock.
 fn is_busy(failure: &Failure) -> bool {
     [libsqlite3_sys::SQLITE_BUSY, libsqlite3_sys::SQLITE_LOCKED].contains(&(failure.code & 0xff))
+}
+
+/// Runs a statement that takes a lock, again and again while somebody else holds it.
+fn patiently(database: &Database<'_>, sql: &str, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        match database.run(sql) {
+            // The connection waits a little by itself each time.
+            Err(failure) if is_busy(&failure) && Instant::now() < deadline => {}
+            done => return done,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The thread of a feed: it alone touches the connection, and nobody waits for it but who reads the feed.
 //!
 //! ```text
-//! look: data_version moved? → read transaction: head, rows → Step     nothing: Idle now and then
+//! look: has the file changed (stir)? → data_version moved? → read transaction: head, rows → Step     nothing: Idle now and then
 //!       schema_version moved? → triggers made again under the lock of what writes → Doubt
 //! wait: room for the step, a command, or the next look
 //! trim: rows that are durable elsewhere are removed, some at a time
@@ -23,12 +23,13 @@ use super::super::super::value::Value;
 use super::super::lost;
 use super::super::own::first;
 use super::super::pool::{Identity, Pool};
-use super::super::scan::{Database, Failure};
+use super::super::scan::Database;
 use super::head::{Counter, Head, Trouble, follows, head, of_another, stranger};
 use super::measure::{Stand, drawn, hand_over};
 use super::rows::{Form, Forms, Window, window};
+use super::stir::Stir;
 use super::triggers::{self, Asked, Installed, Misfits, install};
-use super::{Cuts, NOTHING, Place, is_busy};
+use super::{Cuts, NOTHING, Place, is_busy, patiently};
 
 /// How long the lock of what writes is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 const TRIM_EACH: i64 = 1_000;
 /// How often fewer of them are removed.
 const TRIM_EVERY: Duration = Duration::from_millis(500);
-/// How often the file of the name is looked at, and that nothing happened is told.
+/// How often the file of the name is looked at, also one that seems to rest, and that nothing happened is told.
 const BEAT: Duration = Duration::from_secs(1);
 /// Looks without news between two steps that say so.
 const BEATS: u32 = 10;
@@ -104,6 +105,7 @@ pub(super) struct Worker {
     schema: i64,
     /// Whether the schema has moved since.
     is_moved: bool,
+    stir: Stir,
     beat: Instant,
     quiet: u32,
     /// Since when somebody else holds the file.
@@ -147,6 +149,7 @@ impl Worker {
             seen: None,
             schema: 0,
             is_moved: false,
+            stir: Stir::default(),
             beat: now,
             quiet: BEATS,
             held: None,
@@ -322,6 +325,7 @@ impl Worker {
 
     fn serve(&mut self, database: &Database<'_>) {
         let mut counter = Counter::new(database);
+        self.stir = Stir::of(self.pool.file());
         loop {
             let step = self.look(database, &mut counter).map_err(|trouble| self.ended(trouble)).transpose();
             let is_over = matches!(step, Some(Err(_)));
@@ -439,6 +443,11 @@ impl Worker {
             self.beat = Instant::now();
             self.quiet = self.quiet.saturating_add(1);
             self.check_file()?;
+        }
+        let is_stirred = self.stir.may_have_changed(Instant::now());
+        // What that does not notice comes with the next beat: late, but never not at all. A look that failed has left nothing in `seen`.
+        if !is_stirred && !is_beat && self.open.is_none() && !self.has_more && self.seen.is_some() {
+            return Ok(None);
         }
         let version = counter.read()?;
         let is_same = self.open.is_none() && self.seen.is_some() && self.seen == version;
@@ -577,17 +586,6 @@ impl Worker {
                     drop(database.run("ROLLBACK"));
                 }
             }
-        }
-    }
-}
-
-/// Runs a statement that takes a lock, again and again while somebody else holds it.
-fn patiently(database: &Database<'_>, sql: &str, deadline: Instant) -> Result<(), Failure> {
-    loop {
-        match database.run(sql) {
-            // The connection waits a little by itself each time.
-            Err(failure) if is_busy(&failure) && Instant::now() < deadline => {}
-            done => return done,
         }
     }
 }
