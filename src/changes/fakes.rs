@@ -222,6 +222,8 @@ struct Script {
     filled_of: BTreeMap<TableId, (Vec<RecordBatch>, u64)>,
     /// How often a table was filled.
     fills: usize,
+    /// How far back what a fill lacks may have been told; a minute else.
+    look_back: Option<Duration>,
     /// What fills wait for.
     fill_gate: Option<Arc<Semaphore>>,
     /// Where the store says that it is.
@@ -318,6 +320,11 @@ impl FakeStore {
         self.script().filled_of.insert(table.clone(), (vec![batch_of(rows)], position));
     }
 
+    /// So long before a fill something may have been told that is not in it.
+    pub(crate) fn looks_back(&self, look_back: Duration) {
+        self.script().look_back = Some(look_back);
+    }
+
     /// How often a table was filled.
     pub(crate) fn filled(&self) -> usize {
         self.script().fills
@@ -325,9 +332,7 @@ impl FakeStore {
 
     /// The next fills wait for a permit each, after they have seen their state.
     pub(crate) fn hold_fills(&self) -> Arc<Semaphore> {
-        let gate = Arc::new(Semaphore::new(0));
-        self.script().fill_gate = Some(Arc::clone(&gate));
-        gate
+        Arc::clone(self.script().fill_gate.insert(Arc::new(Semaphore::new(0))))
     }
 
     /// Where the store says that it is from now on; `None`: it does not answer.
@@ -347,9 +352,7 @@ impl FakeStore {
 
     /// The next answers wait for a permit each, after they were made.
     pub(crate) fn hold_positions(&self) -> Arc<Semaphore> {
-        let gate = Arc::new(Semaphore::new(0));
-        self.script().end_gate = Some(Arc::clone(&gate));
-        gate
+        Arc::clone(self.script().end_gate.insert(Arc::new(Semaphore::new(0))))
     }
 }
 
@@ -490,14 +493,14 @@ impl Capture for FakeCapture {
     }
 
     async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
-        let ((batches, position), gate) = {
+        let ((batches, position), look_back, gate) = {
             let mut script = self.script();
             script.fills += 1;
-            (script.filled_of.get(&table.id).unwrap_or(&script.filled).clone(), script.fill_gate.clone())
+            let filled = script.filled_of.get(&table.id).unwrap_or(&script.filled).clone();
+            (filled, script.look_back.unwrap_or(Duration::from_secs(60)), script.fill_gate.clone())
         };
         pass(gate).await;
-        let branch = Arc::new(FakeBranch { batches });
-        let (look_back, ends) = (Duration::from_secs(60), Instant::now() + Duration::from_secs(60));
+        let (branch, ends) = (Arc::new(FakeBranch { batches }), Instant::now() + Duration::from_secs(60));
         Ok(Fill { branch, version: position.to_be_bytes().to_vec(), look_back, ends })
     }
 

@@ -210,9 +210,20 @@ impl Track {
 
     /// Follows the store until `stop`.
     pub(super) async fn run(self: Arc<Self>, feeds: Arc<Feeds>, stop: CancellationToken) {
+        let follow = move |track: Arc<Self>| {
+            let feeds = Arc::clone(&feeds);
+            async move { track.follow_on(&feeds).await }
+        };
+        self.run_by(follow, stop).await;
+    }
+
+    /// The same by whatever follows it, which is begun again behind a fault of its own.
+    async fn run_by<F>(self: Arc<Self>, follow: impl Fn(Arc<Self>) -> F, stop: CancellationToken)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         loop {
-            let (track, feeds) = (Arc::clone(&self), Arc::clone(&feeds));
-            let following = OwnedTask::spawn(async move { track.follow_on(&feeds).await });
+            let following = OwnedTask::spawn(follow(Arc::clone(&self)));
             // Cancel-safe, both of them: what was followed is given up.
             let is_over = tokio::select! {
                 () = stop.cancelled() => true,
@@ -337,5 +348,53 @@ impl<'p> Did<'p> {
             }
         }
         did
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::changes::fakes::{id_of, position_of};
+
+    /// Longer than anything here takes.
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_fault_of_what_follows_ends_results_and_it_is_begun_again() {
+        let (track, table) = (Track::new(&StoreName::new("shop")), id_of("orders"));
+        let (begins, mut begun) = mpsc::channel(8);
+        let (faulty, fails) = watch::channel(false);
+        let follow = move |track: Arc<Track>| {
+            let (begins, mut fails) = (begins.clone(), fails.clone());
+            async move {
+                track.seen().rings.insert(id_of("orders"), Ring::since(Instant::now()));
+                track.reach(Some(position_of(&track.store, 1)));
+                track.refresh(Instant::now());
+                begins.send(()).await.unwrap();
+                let goes_on = fails.wait_for(|fails| *fails).await.is_err();
+                assert!(goes_on, "the test says so");
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = OwnedTask::spawn(Arc::clone(&track).run_by(follow, stop.clone()));
+        tokio::time::timeout(LONG, begun.recv()).await.unwrap().unwrap();
+        let history = track.history_of(std::slice::from_ref(&table)).unwrap();
+        let version = Version::Quiet(Duration::ZERO);
+        let mark = track.mark(std::slice::from_ref(&table), (Instant::now(), history), &version).unwrap();
+        let mut moved = track.moved();
+        assert!(track.is_current(&mark) && track.applied().is_some() && track.age().is_some());
+        faulty.send_replace(true);
+        let gone = moved.wait_for(|_count| !track.is_current(&mark));
+        tokio::time::timeout(LONG, gone).await.unwrap().unwrap();
+        // What was made under it is not good any more, though the same is followed again and nothing has happened to it.
+        faulty.send_replace(false);
+        tokio::time::timeout(LONG, begun.recv()).await.unwrap().unwrap();
+        assert!(!track.is_current(&mark));
+        assert_ne!(track.history_of(&[table]), Some(history));
+        stop.cancel();
+        tokio::time::timeout(LONG, running.join()).await.unwrap().unwrap();
+        assert_eq!((track.applied(), track.age()), (None, None));
     }
 }

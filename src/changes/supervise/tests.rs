@@ -1,5 +1,6 @@
 //! Feeds of a store that does what the test says.
 
+mod fills;
 mod pieces;
 mod told;
 
@@ -545,23 +546,6 @@ async fn events_for_delivery_of_before_the_feed_are_told_once_behind_a_gap() {
     steps.send(lost("it is gone")).await.unwrap();
     assert_eq!(entries(&mut cursor).await, ["gap: it is gone"]);
     assert_eq!(entries(&mut cursor).await, [read, read]);
-    stage.close().await;
-}
-
-#[tokio::test]
-async fn a_fill_looks_back_and_knows_what_is_in_it() {
-    let (stage, steps, mut cursor) = Stage::streaming().await;
-    steps.send(stage.group(&[(3, &[("a", 1)]), (4, &[("b", 1)])])).await.unwrap();
-    assert_eq!(ids(&mut cursor, 2).await, ["t3", "t4"]);
-    stage.store.fills(Vec::new(), 3);
-    let (fill, mut before, capture) = stage.feeds.fill(stage.store.name(), &table_of("orders")).await.unwrap();
-    let mut contained = Vec::new();
-    for _ in 0..2 {
-        let piece = before.next().await.unwrap();
-        contained.push(capture.contains(&fill.version, piece.transaction().unwrap()));
-    }
-    assert_eq!(contained, [true, false]);
-    assert!(stage.feeds.fill(&StoreName::new("other"), &table_of("orders")).await.is_err());
     stage.close().await;
 }
 

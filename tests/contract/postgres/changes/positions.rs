@@ -4,6 +4,10 @@ use super::*;
 
 /// What the server says where its log ends, as a number.
 const END: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint::text";
+/// A number that grows with every transaction that has ended, and so with every one that has the log written for who waits.
+const ENDED: &str = "SELECT txid_snapshot_xmax(txid_current_snapshot())::text";
+/// How far the log is on disk.
+const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint::text";
 /// Bytes of a page of the log, and with what each begins.
 const PAGE: u64 = 8_192;
 const HEADER: u64 = 24;
@@ -15,6 +19,17 @@ impl Stage {
 
     async fn number(&mut self, sql: &str) -> u64 {
         self.fixture.ask(sql).await.unwrap().parse().unwrap()
+    }
+
+    /// Waits until the log is on disk up to a position, and tells whether a transaction has ended since for that.
+    async fn is_written(&mut self, wanted: &Position, before: u64) -> bool {
+        while self.number(ENDED).await == before {
+            if self.number(FLUSHED).await >= location(wanted) {
+                return self.number(ENDED).await > before;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
     }
 }
 
@@ -110,6 +125,39 @@ async fn a_transaction_that_stays_open_keeps_nobody_waiting() {
     reader.reach(&stage, &wanted).await;
     stage.run("COMMIT").await;
     assert_eq!(reader.told(1).await, ["insert t 1 not on disk, and not committed"]);
+    reader.close().await;
+}
+
+/// The server is made to write its log now and then only. Whoever asks in between does not ask again.
+#[tokio::test]
+async fn a_position_that_is_asked_for_shortly_behind_another_is_come_to_though_nothing_more_is_written() {
+    let server = Postgres::start_with(&throwaway()).await.unwrap();
+    let mut stage = alone(&server).await;
+    let mut reader = stage.feed(None).await;
+    // Nobody else ends a transaction, and this one stays open: what it writes the server would keep to itself.
+    stage.run("BEGIN; INSERT INTO t VALUES (0, 'not on disk')").await;
+    let (mut later, mut by_chance, mut key) = (0, 0, 0);
+    while later < 3 {
+        key += 1;
+        assert!(key < 1_000, "the server was made to write at once each time");
+        stage.run(&format!("INSERT INTO t VALUES ({key}, 'not on disk')")).await;
+        let before = stage.number(ENDED).await;
+        let wanted = stage.position().await;
+        // Written at once: there is nothing to wait for.
+        if stage.number(ENDED).await > before || stage.number(FLUSHED).await >= location(&wanted) {
+            continue;
+        }
+        let made = tokio::time::timeout(Duration::from_secs(30), stage.is_written(&wanted, before)).await;
+        if made.expect("the log is written some time") {
+            later += 1;
+        } else {
+            // The server does so by itself every 15 s.
+            by_chance += 1;
+            assert!(by_chance < 4, "nobody makes the server write its log later");
+        }
+        reader.reach(&stage, &wanted).await;
+    }
+    stage.run("COMMIT").await;
     reader.close().await;
 }
 
