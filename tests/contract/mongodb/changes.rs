@@ -1,5 +1,7 @@
 //! Changes of a replica set, written behind the connector.
 
+mod rest;
+
 use std::sync::Arc;
 use std::time::Duration;
 

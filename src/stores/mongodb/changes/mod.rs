@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mongodb::bson::{Timestamp, doc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::branch::Branch;
 use super::{MongoDb, Shared};
@@ -68,17 +68,27 @@ pub(super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
 
 /// When somebody has asked for something.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Mutex<Option<Instant>>);
+pub(super) struct Asked {
+    last: Mutex<Option<Instant>>,
+    /// Wakes the one who waits for it.
+    noted: Notify,
+}
 
 impl Asked {
     /// Somebody asks.
     fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.noted.notify_one();
     }
 
     /// Whether somebody has asked in this time.
     fn within(&self, time: Duration) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|asked| asked.elapsed() < time)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|asked| asked.elapsed() < time)
+    }
+
+    /// Waits until somebody asks; not at all where somebody has and nobody waited. Cancel-safe.
+    async fn came(&self) {
+        self.noted.notified().await;
     }
 }
 
@@ -255,7 +265,21 @@ impl FeedContract for Feed {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+
+    #[test]
+    fn who_waits_hears_also_of_somebody_who_asked_before_and_of_each_once() {
+        let asked = Asked::default();
+        assert!(asked.came().now_or_never().is_none() && !asked.within(Duration::MAX));
+        asked.note();
+        assert!(asked.came().now_or_never().is_some() && asked.within(Duration::MAX));
+        let mut waiting = Box::pin(asked.came());
+        assert!(waiting.as_mut().now_or_never().is_none(), "nobody has asked since");
+        asked.note();
+        assert!(waiting.now_or_never().is_some() && !asked.within(Duration::ZERO));
+    }
 
     #[test]
     fn positions_follow_cluster_time() {

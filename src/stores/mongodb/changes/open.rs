@@ -18,11 +18,6 @@ use super::event::DEFINING;
 use crate::stores::capture::Ended;
 use crate::stores::schema::TableId;
 
-/// How long the server waits for something to happen.
-pub(super) const AWAIT: Duration = Duration::from_millis(100);
-/// The same while somebody waits for positions, less than a read waits for a copy: each answer costs the server something.
-pub(super) const AWAIT_SHORT: Duration = Duration::from_millis(25);
-
 /// Codes by which the server says that it does not have what comes next any more.
 const HISTORY_LOST: [i32; 3] = [286, 280, 260];
 /// The code of an event that is too large.
@@ -184,12 +179,13 @@ mod tests {
     #[test]
     fn the_answer_to_an_opening_has_events_only_where_they_are_asked_for_one_by_one() {
         let time = Timestamp { time: 7, increment: 1 };
-        let usual = options(&Start::At(time), Pace::Usual, AWAIT);
+        let (long, short) = (Duration::from_millis(100), Duration::from_millis(25));
+        let usual = options(&Start::At(time), Pace::Usual, long);
         assert_eq!((usual.batch_size, usual.start_at_operation_time, usual.start_after), (Some(0), Some(time), None));
         assert!(usual.full_document.is_some());
-        let bare = options(&Start::Now, Pace::Bare, AWAIT_SHORT);
+        let bare = options(&Start::Now, Pace::Bare, short);
         assert_eq!((bare.batch_size, bare.start_at_operation_time), (Some(1), None));
-        assert_eq!((usual.max_await_time, bare.max_await_time), (Some(AWAIT), Some(AWAIT_SHORT)));
+        assert_eq!((usual.max_await_time, bare.max_await_time), (Some(long), Some(short)));
         assert!(bare.full_document.is_none() && bare.full_document_before_change.is_none());
         assert_eq!([Pace::Usual, Pace::Single, Pace::Bare].map(Pace::slower), [Some(Pace::Single), Some(Pace::Bare), None]);
     }

@@ -4,7 +4,8 @@
 //! A transaction has no event that ends it. What belongs to one has one time; it is over when something of another time comes, or
 //! nothing. A single write has its time for itself and need not wait for that, on servers that give every write a time of its own. The
 //! driver says of a stream that was just opened, also by itself behind a broken connection, that there is nothing, though nothing was
-//! looked for: only where the server has waited as long as it was asked to, or when it is said twice, is a transaction over by that.
+//! looked for: only where the server has waited as long as it was asked to, or when it is said twice, is a transaction over by that. So
+//! none begins in a stream whose server waits long because nothing has happened: what begins it is read again in another one.
 //!
 //! An event that is too large to be sent fails the whole batch. The stream is then read event by event, and the one that fails again
 //! is asked for once more without documents.
@@ -12,9 +13,10 @@
 //! **Invariants:** a call of the driver is never dropped before it has ended, but with the stream; whoever waits for room in the
 //! channel still hears commands.
 
+mod patience;
+
 use std::collections::{HashMap, HashSet};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -29,7 +31,7 @@ use super::super::Shared;
 use super::super::own;
 use super::super::pool::Deployment;
 use super::event::{Event, Kind};
-use super::open::{AWAIT, AWAIT_SHORT, Failed, Pace, Start, Stream, failed, open};
+use super::open::{Failed, Pace, Start, Stream, failed, open};
 use super::rows::{Built, Collected, Happened, Watched, build};
 use super::survey::Place;
 use super::token::{Kept, kept, looked_at, time_of, token_of};
@@ -37,14 +39,13 @@ use super::{number, of_number, position};
 use crate::stores::capture::{Ended, Followed, Step};
 use crate::stores::change::{Barrier, GROUP_BYTES_MAX, GROUP_ROWS_MAX, Group, RESUME_BYTES_MAX, Resume, Transaction};
 use crate::stores::schema::TableId;
+use patience::{AWAIT, is_of_server};
 
 /// A server that has answered before and does not answer for so long is gone. Until then it may have a long history to look through,
 /// of which it says nothing.
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long before a stream that has ended is opened again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// For how long after somebody has asked for a position the server is asked often.
-const AWAITED: Duration = Duration::from_secs(5);
 /// How often it is told that nothing happens.
 const BEAT: Duration = Duration::from_secs(10);
 /// The first server that says the parts of a path, and keeps documents as they were.
@@ -108,6 +109,8 @@ pub(super) struct Worker {
     pace: Pace,
     /// How long the server waits for something to happen.
     patience: Duration,
+    /// When something happened last.
+    stirred: Instant,
     /// Where the stream goes on when it is opened again.
     start: Start,
     /// What has this time or one before it was given before the stream was opened.
@@ -167,6 +170,7 @@ impl Worker {
             held: (0, 0),
             pace: Pace::Usual,
             patience: AWAIT,
+            stirred: Instant::now(),
             start: Start::Now,
             given: of_number(0),
             is_fresh: true,
@@ -227,13 +231,8 @@ impl Worker {
         }
     }
 
-    /// Less where positions are waited for: that a transaction is over, or that what came last is in no table that is followed, is known only
-    /// when the server has waited for more.
-    fn patience_now(&self) -> Duration {
-        if self.shared.positions_asked.within(AWAITED) { AWAIT_SHORT } else { AWAIT }
-    }
-
     fn slow_down(&mut self) -> Result<(), Ended> {
+        self.stirred = Instant::now();
         let slower = self.pace.slower();
         self.pace = slower.ok_or_else(|| Ended::Lost("an event is too large to be sent even without its documents".to_owned()))?;
         tracing::debug!(store = %self.shared.name, pace = ?self.pace, "an event is too large to be sent with others");
@@ -281,7 +280,11 @@ impl Worker {
                     if self.open.is_none() {
                         self.flush().await?;
                     }
-                    self.answer(next.as_mut()).await?
+                    match self.answer(next.as_mut()).await? {
+                        Some(next) => next,
+                        // The call ends with its stream, and what it would have given is read again.
+                        None => return self.opened().await.map(Some).map_err(Stop::Ended),
+                    }
                 }
             }
         };
@@ -306,32 +309,21 @@ impl Worker {
         }
     }
 
-    /// Waits for the server, and hears what is asked meanwhile.
-    async fn answer<T>(&mut self, mut next: Pin<&mut impl Future<Output = T>>) -> Result<T, Stop> {
-        let pool = &self.shared.pool;
-        let limit = if self.has_answered { SILENCE } else { pool.patience().max(SILENCE) };
-        let late = pool.context.deadline("a change stream");
-        let silence = tokio::time::sleep(limit);
-        tokio::pin!(silence);
-        loop {
-            // A command is not taken unless the branch runs; the call goes on where another branch ran.
-            let command = tokio::select! {
-                biased;
-                next = next.as_mut() => return Ok(next),
-                command = self.way.inbox.recv() => command,
-                () = self.way.steps.closed() => return Err(Stop::Over),
-                () = &mut silence => return Err(Stop::Ended(Ended::Again(late))),
-            };
-            self.note(command.ok_or(Stop::Over)?);
-        }
-    }
-
     async fn event(&mut self, raw: RawDocumentBuf) -> Result<Option<Stream>, Stop> {
         let unreadable = || Stop::Ended(Ended::Lost("an event of the server could not be understood".to_owned()));
         let token = token_of(&raw).ok_or_else(unreadable)?;
         let event = Event::read(raw, self.pace == Pace::Bare).ok_or_else(unreadable)?;
+        let is_new = number(event.time) > number(self.given);
+        self.stirred = Instant::now();
+        if is_new && self.is_resting() && !self.is_single(&event) {
+            // Behind what came before it: that nothing more is there, which ends it, would be said too late here.
+            let opened = self.opened().await.map_err(Stop::Ended)?;
+            // However long that took: it is read from that stream.
+            self.stirred = Instant::now();
+            return Ok(Some(opened));
+        }
         self.start = Start::Behind(token.clone());
-        if number(event.time) <= number(self.given) {
+        if !is_new {
             return self.passed(&event.kind).await;
         }
         let goes_on = self.open.is_some_and(|open| open.time == event.time);
@@ -376,10 +368,7 @@ impl Worker {
             self.collected.push(Collected { id, time, committed_us: event.committed_us, first: 0, happened });
             self.open = Some(Open { time });
         }
-        // Of a single write nothing more will come.
-        let shared_from = if event.kind == Kind::Delete { WIRE_SHARED_DELETES } else { WIRE_SHARED_TIMES };
-        let has_own_time = self.deployment.wire_version < shared_from && !self.deployment.sharded;
-        let is_single = event.is_of_row() && event.transaction.is_none() && has_own_time;
+        let is_single = self.is_single(&event);
         self.held = (self.held.0 + event.bytes(), self.held.1 + 1);
         if let Some(transaction) = self.collected.last_mut() {
             transaction.happened.push(Happened::Event(Box::new(event)));
@@ -387,6 +376,13 @@ impl Worker {
         if is_single {
             self.close();
         }
+    }
+
+    /// Whether it is a single write, of which nothing more will come.
+    fn is_single(&self, event: &Event) -> bool {
+        let shared_from = if event.kind == Kind::Delete { WIRE_SHARED_DELETES } else { WIRE_SHARED_TIMES };
+        let has_own_time = self.deployment.wire_version < shared_from && !self.deployment.sharded;
+        event.is_of_row() && event.transaction.is_none() && has_own_time
     }
 
     /// The open transaction is over.
@@ -582,25 +578,7 @@ impl Worker {
     }
 }
 
-/// Whether an answer that nothing is there has taken as long as the server waits for something: not less, as of a stream that was just
-/// opened, and not so much more that it may have been opened again in between.
-fn is_of_server(took: Duration, patience: Duration) -> bool {
-    (patience / 2..patience * 10).contains(&took)
-}
-
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_that_comes_too_soon_or_too_late_is_not_the_servers() {
-        let took = |ms: u64| is_of_server(Duration::from_millis(ms), AWAIT);
-        assert!(took(100) && took(130) && took(400));
-        assert!(!took(0) && !took(20) && !took(5_000));
-    }
 }
