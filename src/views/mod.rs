@@ -58,7 +58,7 @@ pub struct ViewSettings {
     pub memory_bytes: u64,
     /// How long a read waits for a view before its query is run.
     pub wait: Duration,
-    /// For how long changes are gathered before a view is computed as a whole.
+    /// For how long changes are gathered before the query of a view is run for them.
     pub debounce: Duration,
 }
 
