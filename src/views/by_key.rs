@@ -27,8 +27,8 @@ use super::recompute::{Failed, named, rows_of};
 use crate::cache::TableVersion;
 pub(super) use lineage::{Lineage, TableKey};
 
-/// Most keys that a query is run for at once. Each of them is a literal in the plan of that run, which is made anew each time: planning some
-/// thousands takes longer than many a view takes as a whole, and so many keys are seldom a small part of one.
+/// Most keys that a query is run for at once. Each of them is a literal in the plan of that run, which every rule of the planner goes through
+/// anew each time; the whole query has none.
 const KEYS_MAX: usize = 1_000;
 
 /// Keys, each of them once.

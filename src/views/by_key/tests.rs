@@ -84,7 +84,8 @@ async fn lineage(sql: &str) -> Option<(String, BTreeSet<String>)> {
 }
 
 async fn by(sql: &str, column: &str, columns: &[&str]) {
-    let expected = (column.to_owned(), columns.iter().map(|column| (*column).to_owned()).collect());
+    let columns: BTreeSet<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+    let expected = (column.to_owned(), columns);
     assert_eq!(lineage(sql).await, Some(expected), "{sql}");
 }
 

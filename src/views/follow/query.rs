@@ -11,6 +11,7 @@ use super::super::maintain::Pinned;
 use super::super::output::Output;
 use super::super::recompute::{self, Failed};
 use super::{Keeper, Plan, Readings, Standing, Versions, Way, aside};
+use crate::cache::TableVersion;
 use crate::error::Diagnosis;
 use crate::federation::branches::Branches;
 
@@ -27,7 +28,8 @@ impl Keeper {
             // Rows of the stores are of no sets, and nobody knows what has changed since.
             // What fails here is told by the whole query, where it fails as well.
             Way::Keys(lineage, _) if !seen.is_empty() => {
-                Box::pin(self.of_keys((plan, lineage), (&seen, pinned), &output)).await.unwrap_or_default()
+                let rows = Arc::clone(output.version());
+                Box::pin(self.of_keys((plan, lineage), (&seen, pinned), rows)).await.unwrap_or_default()
             }
             _ => None,
         };
@@ -50,7 +52,7 @@ impl Keeper {
         &self,
         (plan, lineage): (&Arc<Plan>, &Arc<Lineage>),
         (seen, pinned): (&Versions, &Pinned),
-        output: &Output,
+        rows: Arc<TableVersion>,
     ) -> Result<Option<Change>, Failed> {
         let column = lineage.column;
         let Some(field) = plan.schema.fields().get(column) else { return Ok(None) };
@@ -64,7 +66,7 @@ impl Keeper {
         let (engine, limited) = (&self.ground.engine, (column, keys.values().to_vec()));
         let ran = plan.query.rows_of_keys(engine, pinned.readings.clone(), limited).await;
         let wanted = self.gathered(plan, ran).await?;
-        let (rows, schema) = (Arc::clone(output.version()), Arc::clone(&plan.schema));
+        let schema = Arc::clone(&plan.schema);
         aside(move |cancel| by_key::difference((&rows, &schema), (column, &keys), wanted, cancel)).await
     }
 
