@@ -10,11 +10,13 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use chrono_tz::Tz;
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableScan, Volatility};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScan, Volatility, lit};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::branches::{BranchKind, Branches};
@@ -35,7 +37,7 @@ use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{RelationBody, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
-use crate::pgtype::PgField;
+use crate::pgtype::{PgField, PgType};
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
 use crate::task::OwnedTask;
@@ -212,11 +214,60 @@ impl KeptQuery {
         engine: &Engine,
         readings: BTreeMap<StoreName, Arc<Reading>>,
     ) -> Result<(SendableRecordBatchStream, Arc<Branches>), Diagnosis> {
+        self.run_over(engine, &self.planned, readings).await
+    }
+
+    /// The same, of which only the rows are given that have one of some values in a column, by its place. NULL is a value as any other, and
+    /// all of them are of the column's type. The condition stands above the query, so that nothing else of its rows is another.
+    ///
+    /// # Errors
+    /// As [`KeptQuery::rows_of_copies`].
+    pub async fn rows_of_keys(
+        &self,
+        engine: &Engine,
+        readings: BTreeMap<StoreName, Arc<Reading>>,
+        (column, values): (usize, Vec<ScalarValue>),
+    ) -> Result<(SendableRecordBatchStream, Arc<Branches>), Diagnosis> {
+        let limited = self.limited_to(column, values)?;
+        self.run_over(engine, &limited, readings).await
+    }
+
+    /// The query under a condition on one of its columns.
+    fn limited_to(&self, column: usize, values: Vec<ScalarValue>) -> Result<Planned, Diagnosis> {
+        let logical = self.planned.logical();
+        let known = logical.schema().columns().into_iter().nth(column).zip(self.planned.columns.get(column));
+        let Some((name, output)) = known else {
+            return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the query of a view has no such column"));
+        };
+        let condition = one_of(&Expr::Column(name), values, output.pg_type);
+        let limited = LogicalPlanBuilder::from(logical.clone()).filter(condition).and_then(LogicalPlanBuilder::build);
+        Ok(self.planned.with_logical(limited.map_err(|error| diagnose(&error))?))
+    }
+
+    async fn run_over(
+        &self,
+        engine: &Engine,
+        planned: &Planned,
+        readings: BTreeMap<StoreName, Arc<Reading>>,
+    ) -> Result<(SendableRecordBatchStream, Arc<Branches>), Diagnosis> {
         let branches = Branches::new(&self.setting.snapshot, BranchKind::Statement, None).with_pinned(readings);
         let branches = Arc::new(branches);
-        let bound = Box::pin(plan::bind_aside(engine, &self.setting, &self.planned, &[], &branches)).await?;
+        let bound = Box::pin(plan::bind_aside(engine, &self.setting, planned, &[], &branches)).await?;
         Ok((bound.run()?, branches))
     }
+}
+
+/// Whether an expression has one of some values, which are of its type; NULL is a value as any other.
+pub fn one_of(expr: &Expr, values: Vec<ScalarValue>, pg_type: PgType) -> Expr {
+    let (nulls, known): (Vec<ScalarValue>, Vec<ScalarValue>) = values.into_iter().partition(ScalarValue::is_null);
+    let literal = |value: ScalarValue| {
+        // Without its type a text would be one that has none yet.
+        let field = Field::new("key", value.data_type(), true).with_pg_type(PgType::with_typmod(pg_type.oid, -1));
+        Expr::Literal(value, Some(FieldMetadata::new_from_field(&field)))
+    };
+    let listed = (!known.is_empty()).then(|| expr.clone().in_list(known.into_iter().map(literal).collect(), false));
+    let missing = (!nulls.is_empty()).then(|| expr.clone().is_null());
+    listed.into_iter().chain(missing).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
 /// Settings under which nothing that depends on them is as under those of the server.

@@ -9,22 +9,24 @@
 //! **Invariants:** what is published is of one set for each store; rows whose tables have left the sets are withdrawn; a view that means
 //! something else is built anew before it is read again.
 
+mod query;
 mod refresh;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::TableScan;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::by_key::Lineage;
 use super::engine::{self, InputId, Kind, Program};
 use super::maintain::{Maintained, Pinned};
 use super::output::Output;
-use super::recompute::{self, Failed};
+use super::recompute::Failed;
 use super::serve::{How, Inputs, Kept, State};
 use super::status::{Upkeep, ViewState};
 use super::{Ground, Request, ViewEntry, ViewIndex, Views};
@@ -56,6 +58,8 @@ struct Plan {
 #[derive(Clone)]
 enum Way {
     Steps(Arc<Program>),
+    /// By the keys of what has changed, and why not by each change.
+    Keys(Arc<Lineage>, String),
     Whole(String),
     Refresh(String),
 }
@@ -63,7 +67,11 @@ enum Way {
 /// The rows of a view that follows its tables.
 enum Standing {
     Steps(Box<Maintained>),
-    Whole { output: Output, seen: Versions },
+    /// Also where the keys of what has changed serve.
+    Whole {
+        output: Output,
+        seen: Versions,
+    },
 }
 
 impl Standing {
@@ -232,7 +240,7 @@ impl Keeper {
         [self.due, computed, self.settles].into_iter().flatten().min()
     }
 
-    /// When a change is computed as a whole: others are gathered before that, and half of the time at least nothing is computed.
+    /// When the query is run for a change: others are gathered before that, and half of the time at least nothing is computed.
     fn computed_at(&self, changed: Instant) -> Instant {
         changed + self.views.settings.debounce.max(self.took)
     }
@@ -281,16 +289,7 @@ impl Keeper {
         let way = match unsettled {
             Some(reason) => Way::Refresh(reason.to_owned()),
             None if tables.is_empty() => Way::Refresh("it reads no table".to_owned()),
-            None => {
-                let input_of = |scan: &TableScan| {
-                    let (store, table) = kept_query::table_of(scan)?;
-                    Some(InputId { store, table: table.id.clone() })
-                };
-                match engine::program(&plan, &state, &input_of) {
-                    Kind::Incremental(program) => Way::Steps(Arc::new(program)),
-                    Kind::Whole { reason } => Way::Whole(reason),
-                }
-            }
+            None => way(&plan, &schema, &state),
         };
         Ok(Plan { query, way, tables, schema, shows, signature })
     }
@@ -356,6 +355,10 @@ impl Keeper {
             (Way::Refresh(reason), _) => Upkeep::Refresh { reason: reason.clone() },
             (_, Some(reason)) => Upkeep::Refresh { reason },
             (Way::Steps(_), None) => Upkeep::Incremental,
+            (Way::Keys(lineage, reason), None) => {
+                let column = plan.schema.fields().get(lineage.column).map(|field| field.name().clone());
+                Upkeep::Key { column: column.unwrap_or_default(), reason: reason.clone() }
+            }
             (Way::Whole(reason), None) => Upkeep::Whole { reason: reason.clone() },
         };
         let wanted = if matches!(plan.way, Way::Refresh(_)) { Inputs::new() } else { inputs.clone() };
@@ -387,7 +390,8 @@ impl Keeper {
                 self.changed = None;
                 return self.publish(plan, &pinned);
             }
-            if matches!(standing, Standing::Whole { .. }) && matches!(plan.way, Way::Whole(_)) {
+            // Keys wait as well: those of many changes are asked for at once.
+            if matches!(standing, Standing::Whole { .. }) && matches!(plan.way, Way::Keys(..) | Way::Whole(_)) {
                 let changed = *self.changed.get_or_insert_with(Instant::now);
                 if self.computed_at(changed) > Instant::now() {
                     return;
@@ -435,7 +439,7 @@ impl Keeper {
         }
         let standing = match &plan.way {
             Way::Steps(program) => self.stepped((plan, program), pinned, before).await?,
-            Way::Whole(_) => self.computed(plan, pinned, before).await?,
+            Way::Keys(..) | Way::Whole(_) => self.computed(plan, pinned, before).await?,
             Way::Refresh(_) => return Err(Failed::Lost),
         };
         let bytes = standing.bytes();
@@ -477,7 +481,7 @@ impl Keeper {
     fn has_own_index(&self, plan: &Plan) -> bool {
         let key = match &plan.way {
             Way::Steps(program) => program.key(),
-            Way::Whole(_) | Way::Refresh(_) => None,
+            Way::Keys(..) | Way::Whole(_) | Way::Refresh(_) => None,
         };
         let tells_apart =
             |index: &ViewIndex| key.as_ref().is_some_and(|key| key.iter().all(|column| index.columns.contains(column)));
@@ -525,46 +529,6 @@ impl Keeper {
         Output::new(id, &plan.schema, key.as_deref()).map_err(|error| Failed::Broken(error.to_string()))
     }
 
-    async fn computed(&self, plan: &Arc<Plan>, pinned: &Pinned, before: Option<Standing>) -> Result<Standing, Failed> {
-        let (output, seen) = match before {
-            Some(Standing::Whole { output, seen }) => (output, seen),
-            _ => (self.output(plan, None)?, Versions::new()),
-        };
-        if pinned.has_same(&seen) {
-            return Ok(Standing::Whole { output, seen });
-        }
-        let wanted = self.rows_of_copies(plan, pinned.readings.clone()).await?;
-        let seen = pinned.tables.clone();
-        let output = self.replaced(plan, output, wanted).await?;
-        Ok(Standing::Whole { output, seen })
-    }
-
-    /// The rows of the query over these sets.
-    async fn rows_of_copies(&self, plan: &Plan, readings: Readings) -> Result<Vec<RecordBatch>, Failed> {
-        let ran = plan.query.rows_of_copies(&self.ground.engine, readings).await;
-        let (rows, branches) = ran.map_err(Failed::Query)?;
-        let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
-        let rows = recompute::collected(rows, &plan.schema, most).await;
-        // Also what failed did so with rows that are in no set, perhaps.
-        if !branches.read_directly().is_empty() {
-            return Err(Failed::NotPinned);
-        }
-        rows
-    }
-
-    /// The output with these rows in the place of its own.
-    async fn replaced(&self, plan: &Plan, mut output: Output, wanted: Vec<RecordBatch>) -> Result<Output, Failed> {
-        let schema = Arc::clone(&plan.schema);
-        aside(move |_cancel| {
-            let change = recompute::difference(output.version(), &schema, wanted)?;
-            if recompute::rows_in(&change) > 0 {
-                output.apply(&change).map_err(|error| Failed::Broken(error.to_string()))?;
-            }
-            Ok(output)
-        })
-        .await
-    }
-
     /// There are no rows: its query is run instead, and they are made again after a while.
     fn failed(&mut self, failed: &Failed) {
         self.forget();
@@ -573,6 +537,25 @@ impl Keeper {
         (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)));
         self.due = (!self.is_given_up).then(|| Instant::now() + self.backoff.next_wait());
         self.kept.stands(ViewState::Waiting, Some(&failed.reason()));
+    }
+}
+
+/// How rows that follow from those of tables alone are kept up to date.
+fn way(plan: &LogicalPlan, schema: &Schema, state: &SessionState) -> Way {
+    let input_of = |scan: &TableScan| {
+        let (store, table) = kept_query::table_of(scan)?;
+        Some(InputId { store, table: table.id.clone() })
+    };
+    let reason = match engine::program(plan, state, &input_of) {
+        Kind::Incremental(program) => return Way::Steps(Arc::new(program)),
+        Kind::Whole { reason } => reason,
+    };
+    let table_of = |scan: &TableScan| kept_query::table_of(scan).map(|(store, table)| (store, table.id.clone()));
+    // What follows changes exactly is the same whenever it is computed.
+    let is_settled = |part: &LogicalPlan| matches!(engine::program(part, state, &input_of), Kind::Incremental(_));
+    match Lineage::of(plan, schema, &table_of, &is_settled) {
+        Some(lineage) => Way::Keys(Arc::new(lineage), reason),
+        None => Way::Whole(reason),
     }
 }
 

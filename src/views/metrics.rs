@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) rejected: Count,
     /// States that followed from changes of its tables.
     pub(super) steps: Count,
+    /// Those of them for which its query was run for the keys of what has changed alone.
+    pub(super) keyed: Count,
     /// How often its rows were computed from all rows of its tables.
     pub(super) built: Count,
     /// Rows that were not those of its query when it was verified.
@@ -94,6 +96,8 @@ pub(super) fn families(kept: &BTreeMap<ViewName, Arc<Kept>>, memory: (u64, u64))
             .by_both(["view", "reason"], by_reason(|reasons| &reasons.left)),
         Family::counter("tributary_view_steps_total", "States of a view that followed from changes of its tables.")
             .by("view", count(|tally| &tally.steps)),
+        Family::counter("tributary_view_keyed_total", "States of a view whose query was run for keys that have changed alone.")
+            .by("view", count(|tally| &tally.keyed)),
         Family::counter("tributary_view_built_total", "How often a view was computed from all rows of its tables.")
             .by("view", count(|tally| &tally.built)),
         Family::counter("tributary_view_differed_total", "Rows that were not those of a view's query when it was verified.")

@@ -3,6 +3,7 @@
 //! ```text
 //! catalog (a view) ── federation/kept_query ── follow (one task a view): how is it kept?
 //!   every table has a copy:  cache: Sets (one set a store) ─┬─ maintain: differences → engine → output      ──> serve: State, swapped as one
+//!                                                           ├─ by_key: the query for keys that changed → output
 //!                                                           └─ recompute: the query over the sets → output  ─┘
 //!   else: REFRESH → recompute: the query over the stores → output ─────────────────────────────────────────┘
 //! a statement's Wants → serve: decide → ViewReading (a state, pinned), or the view's own query
@@ -13,6 +14,7 @@
 //! for each store, or later ones of the same histories; where that is not so the view's own query is the answer. Deliberately absent: the
 //! text of views and who may read them (`catalog`, `session`), an order among stores, files.
 
+mod by_key;
 pub mod engine;
 mod follow;
 mod maintain;
@@ -56,7 +58,7 @@ pub struct ViewSettings {
     pub memory_bytes: u64,
     /// How long a read waits for a view before its query is run.
     pub wait: Duration,
-    /// For how long changes are gathered before a view is computed as a whole.
+    /// For how long changes are gathered before the query of a view is run for them.
     pub debounce: Duration,
 }
 

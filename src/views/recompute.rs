@@ -102,7 +102,7 @@ pub(super) async fn collected(
 }
 
 /// A batch under the names of the view.
-fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failed> {
+pub(super) fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failed> {
     if batch.num_columns() != schema.fields().len() {
         return Err(Failed::Broken("its query gives other columns than it has".to_owned()));
     }
@@ -125,7 +125,7 @@ fn converter<'t>(types: impl Iterator<Item = &'t DataType>) -> Result<RowConvert
 }
 
 /// The rows of a state with the first columns, the view's.
-fn rows_of(version: &Arc<TableVersion>, columns: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+pub(super) fn rows_of(version: &Arc<TableVersion>, columns: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
     let columns: Vec<usize> = (0..columns).collect();
     version.read(&columns, BATCH_ROWS)
 }

@@ -14,6 +14,13 @@ use crate::telemetry::log::Line;
 pub enum Upkeep {
     /// Each change of its tables.
     Incremental,
+    /// Its query for the keys of rows that have changed, and over all rows where a change has no such keys.
+    Key {
+        /// The column of the view in which the keys are.
+        column: String,
+        /// Why not each change, as a clause.
+        reason: String,
+    },
     /// Its query, over the copies of its tables after they have changed.
     Whole {
         /// Why not each change, as a clause.
@@ -30,6 +37,7 @@ impl fmt::Display for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Incremental => f.write_str("incrementally"),
+            Self::Key { column, reason } => write!(f, "by key ({column}): {reason}"),
             Self::Whole { reason } => write!(f, "whole: {reason}"),
             Self::Refresh { reason } => write!(f, "by REFRESH only: {reason}"),
         }
@@ -146,6 +154,8 @@ mod tests {
     fn how_a_view_is_kept_is_told_with_the_reason() {
         let reason = || "a window function needs all rows".to_owned();
         assert_eq!(Upkeep::Incremental.to_string(), "incrementally");
+        let by_key = Upkeep::Key { column: "region".to_owned(), reason: reason() };
+        assert_eq!(by_key.to_string(), "by key (region): a window function needs all rows");
         assert_eq!(Upkeep::Whole { reason: reason() }.to_string(), "whole: a window function needs all rows");
         assert_eq!(Upkeep::Refresh { reason: reason() }.to_string(), "by REFRESH only: a window function needs all rows");
     }

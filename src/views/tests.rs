@@ -1,6 +1,7 @@
 //! Views over two stores whose changes, states and positions are those that a test says. Neither of them can be read: what a view shows has
 //! come from copies.
 
+mod by_key;
 mod reads;
 
 use std::time::Instant;

@@ -317,7 +317,7 @@ fn types_of(keys: &[Computed], schema: &DFSchema) -> Result<Vec<DataType>, Strin
 }
 
 /// The column that an expression is, by its place.
-fn column_of(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+pub(in crate::views) fn column_of(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     match expr {
         Expr::Alias(alias) => column_of(&alias.expr, schema),
         Expr::Column(column) => schema.maybe_index_of_column(column),

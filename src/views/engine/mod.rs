@@ -38,6 +38,7 @@ use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::federation::error::diagnose;
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
+pub(super) use compile::column_of;
 use compile::{Compiler, Slot};
 use group::Groups;
 use join::{Limit, Sides};
