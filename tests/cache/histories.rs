@@ -3,7 +3,8 @@
 //! what their tables have.
 //!
 //! `TRIBUTARY_TEST_READS=1000000` reads more often than usual, and breaks everything again and again meanwhile; `TRIBUTARY_TEST_CLIENTS=9`
-//! has more clients do so, each of which has fewer keys of its own; `TRIBUTARY_TEST_SEED=…` draws as another run did.
+//! has more clients do so, each of which has fewer keys of its own; `TRIBUTARY_TEST_CALM=10000` leaves everything alone for so many milliseconds
+//! between two things that break; `TRIBUTARY_TEST_SEED=…` draws as another run did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -213,10 +214,11 @@ impl Storm {
 
     /// Breaks one thing after the other until there were enough reads.
     async fn run(&mut self, reads: u64) {
+        let calm = number("TRIBUTARY_TEST_CALM").map_or(CALM, Duration::from_millis);
         let all = faults(self.course.stores.iter().copied());
         let (mut left, mut suffered) = (Vec::new(), 0);
         while suffered < FAULTS || self.course.reads.load(Ordering::SeqCst) < reads {
-            tokio::time::sleep(CALM).await;
+            tokio::time::sleep(calm).await;
             Box::pin(self.aside()).await;
             if left.is_empty() {
                 left.clone_from(&all);
