@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn who_asks_ends_the_wait_for_a_server_that_rests() {
         let asked = Asked::default();
-        let (mut call, mut other) = (pin!(pending::<()>()), pin!(pending::<()>()));
+        let mut call = pin!(pending::<()>());
+        let mut other = pin!(pending::<()>());
         let mut waiting = pin!(unless_asked(call.as_mut(), Some(&asked)));
         assert_eq!(waiting.as_mut().now_or_never(), None, "nobody has asked");
         // One that does not rest does not hear it.
