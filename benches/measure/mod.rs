@@ -23,8 +23,24 @@ pub fn say(line: fmt::Arguments<'_>) {
     let _ = out.flush();
 }
 
-/// A whole number from the environment.
+/// The knobs of all benches: variables of the environment.
+pub const KNOBS: [&str; 11] = [
+    "TRIBUTARY_BENCH_BACKLOG",
+    "TRIBUTARY_BENCH_CHANGES",
+    "TRIBUTARY_BENCH_COMMITS",
+    "TRIBUTARY_BENCH_INSERTS",
+    "TRIBUTARY_BENCH_OTHERS",
+    "TRIBUTARY_BENCH_ROUNDS",
+    "TRIBUTARY_BENCH_ROWS",
+    "TRIBUTARY_BENCH_SECONDS",
+    "TRIBUTARY_BENCH_SINGLES",
+    "TRIBUTARY_BENCH_VIEW",
+    "TRIBUTARY_BENCH_WRITES",
+];
+
+/// A whole number from the environment, by the name of one of [`KNOBS`].
 pub fn knob(variable: &str, default: u64) -> u64 {
+    assert!(KNOBS.contains(&variable), "{variable} is not among the knobs of benches");
     match environment::text(variable) {
         Some(text) => must(text.replace('_', "").parse().map_err(|_not_a_number| format!("{variable} is not a whole number"))),
         None => default,

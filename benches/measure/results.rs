@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use tributary::config::environment;
 
-use super::measure::{is_optimised, must, say};
+use super::measure::{KNOBS, is_optimised, must, say};
 
 /// The figures of a run.
 #[derive(Debug)]
@@ -25,9 +26,15 @@ impl Results {
         self.figures.insert(name.to_owned(), figure);
     }
 
-    /// Writes the file. Figures of code that is not optimised mean nothing and are not kept.
+    /// Writes the file. Figures of code that is not optimised mean nothing and are not kept, nor are those of a run whose knobs were turned,
+    /// which nobody could compare with the ones that are there.
     pub fn write(self) {
         if !is_optimised() {
+            return;
+        }
+        let turned: Vec<&str> = KNOBS.into_iter().filter(|knob| environment::text(knob).is_some()).collect();
+        if !turned.is_empty() {
+            say(format_args!("nothing is written: the run is not as it is by default ({})", turned.join(", ")));
             return;
         }
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);

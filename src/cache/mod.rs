@@ -59,7 +59,7 @@ pub use audit::ShownAudit;
 pub use noted::CopiesRead;
 pub use required::Required;
 pub use rules::Rule;
-pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
+pub use serve::{AtOnce, Consistency, Decision, OnStale, Stale, Wants};
 pub use sets::Sets;
 pub use status::{CopyState, ShownCopy};
 pub use store::Reading;

@@ -280,4 +280,74 @@ mod tests {
         required.clear();
         assert_eq!(required.unsettled_at(&name), None);
     }
+
+    /// What a session may have done.
+    type Done = (&'static str, fn(&Required, &FakeStore));
+
+    #[test]
+    fn what_is_admitted_without_asking_is_what_a_judgement_without_a_question_admits() {
+        let states: [Done; 12] = [
+            ("nothing", |_, _| {}),
+            ("one position", |required, store| required.raise(store.name(), position_of(store.name(), 3))),
+            ("several", |required, store| {
+                required.raise(store.name(), position_of(store.name(), 3));
+                required.raise(store.name(), position_of(store.name(), 5));
+            }),
+            ("a copy was seen", |required, store| {
+                required.see(store.name(), Some(&Arc::new(position_of(store.name(), 2))));
+            }),
+            ("another history", |required, store| {
+                required.raise(store.name(), position_of(store.name(), 3));
+                required.raise(store.name(), Position { store: store.name().clone(), token: b"other".to_vec() });
+            }),
+            ("something unknown", |required, store| required.unknown(store.name())),
+            ("something unknown behind a position", |required, store| {
+                required.raise(store.name(), position_of(store.name(), 3));
+                required.unknown(store.name());
+            }),
+            ("asked for", |required, store| {
+                required.unknown(store.name());
+                required.settle(store, 1, &position_of(store.name(), 4));
+            }),
+            ("asked for too early", |required, store| {
+                required.unknown(store.name());
+                required.settle(store, 1, &position_of(store.name(), 4));
+                required.unknown(store.name());
+            }),
+            ("fenced", |required, store| required.fence(store.name())),
+            ("fenced and asked for", |required, store| {
+                required.fence(store.name());
+                required.settle(store, 1, &position_of(store.name(), 1));
+            }),
+            ("forgotten", |required, store| {
+                required.raise(store.name(), position_of(store.name(), 9));
+                required.fence(store.name());
+                required.clear();
+            }),
+        ];
+        let mut counts = (0, 0);
+        for (what, did) in states {
+            for number in [None, Some(2), Some(4), Some(20)] {
+                let store = FakeStore::new("shop");
+                let name = store.name();
+                let applied = number.map(|number| Arc::new(position_of(name, number)));
+                let (asked, judged) = (Required::default(), Required::default());
+                did(&asked, &store);
+                did(&judged, &store);
+                let before = (asked.positions(), asked.unsettled());
+                let is_admitted = asked.admits(name, applied.as_ref(), |position, wanted| store.covers(position, wanted));
+                let is_judged = judged.unsettled_at(name).is_none() && judged.judge(&*store, applied.as_ref()) == Coverage::Covered;
+                assert_eq!(is_admitted, is_judged, "{what}, at {number:?}");
+                if is_admitted {
+                    judged.see(name, applied.as_ref());
+                    assert_eq!(asked.positions(), judged.positions(), "{what}, at {number:?}");
+                    counts.0 += 1;
+                } else {
+                    assert_eq!((asked.positions(), asked.unsettled()), before, "{what}, at {number:?}");
+                    counts.1 += 1;
+                }
+            }
+        }
+        assert!(counts.0 > 10 && counts.1 > 10, "{counts:?}");
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::probe::Probe;
 use super::required::Required;
-use super::store::{Published, Reading, StoreCopies};
+use super::store::{Published, Reading, Shelf, StoreCopies};
 use super::version::TableVersion;
 use super::{CacheEntry, Caches, Rule};
 use crate::changes::State;
@@ -121,6 +121,27 @@ pub enum Decision {
     },
     /// Nowhere.
     Stale(Stale),
+}
+
+/// The rows of a table in its copy, for a read that asks and waits for nothing. Dropped, it has been no read.
+#[derive(Debug)]
+pub struct AtOnce {
+    copies: Arc<StoreCopies>,
+    shelf: Shelf,
+}
+
+impl AtOnce {
+    /// The rows.
+    pub fn version(&self) -> &TableVersion {
+        &self.shelf.version
+    }
+
+    /// Takes note that they answer a statement, and gives them.
+    pub fn served(self) -> Arc<TableVersion> {
+        self.copies.tally.served.add(1);
+        self.shelf.uses.served.add(1);
+        self.shelf.version
+    }
 }
 
 /// No copy is fresh enough for a read that wants no other answer. Diagnosis: 55000, the reason as detail.
@@ -234,16 +255,22 @@ impl Caches {
         }
     }
 
-    /// The rows of a table in its copy, where these serve a read of this table alone without anything being asked or waited for. `None` leaves
-    /// it to [`Caches::decide`], and counts for nothing.
-    pub fn at_once(&self, store: &StoreName, table: &TableId, wants: &Wants) -> Option<Arc<TableVersion>> {
+    /// The rows of a table in its copy, where these serve a read of this table alone without anything being asked or waited for, and `is_fit` says
+    /// that the read can do with them. `None` leaves it to [`Caches::decide`]; nothing counts before [`AtOnce::served`].
+    pub fn at_once(
+        &self,
+        store: &StoreName,
+        table: &TableId,
+        wants: &Wants,
+        is_fit: impl FnOnce(&TableVersion) -> bool,
+    ) -> Option<AtOnce> {
         if matches!(wants.consistency, Consistency::Store | Consistency::Strong) {
             return None;
         }
         let stores = self.stores.load();
         let copies = stores.get(store).filter(|copies| copies.is_wanted())?;
         let set = copies.set()?;
-        let shelf = set.tables.get(table)?;
+        let shelf = set.tables.get(table).filter(|shelf| is_fit(&shelf.version))?;
         if wants.max_staleness.is_some_and(|most| is_too_old(&set, most)) && self.keeps(Rule::Bounded) {
             return None;
         }
@@ -254,9 +281,7 @@ impl Caches {
                 return None;
             }
         }
-        copies.tally.served.add(1);
-        shelf.uses.served.add(1);
-        Some(Arc::clone(&shelf.version))
+        Some(AtOnce { copies: Arc::clone(copies), shelf: shelf.clone() })
     }
 
     /// Asks a store for a position behind everything that a session has done there at positions that are not known, so that

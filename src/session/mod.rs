@@ -408,6 +408,11 @@ impl Session {
         Ok((self.names.portal(portal)?.formats.as_slice(), self.settings.shown_as()))
     }
 
+    /// What may end the statement that runs now; sending the row of [`Session::point`] must heed it too.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// The row of a portal that a copy has at hand, which completes it; `None` leaves the portal as it was, for [`Session::execute`].
     pub fn point(&mut self, portal: &str) -> Option<output::Point> {
         let point = verbs::point(self, portal)?;

@@ -110,7 +110,7 @@ impl Connection {
         if max == 0
             && let Some(point) = self.session.point(&portal)
         {
-            return self.point(&portal, &point);
+            return self.point(&portal, &point).await;
         }
         if max == 0
             && let Some(relaying) = self.session.relay(&portal)

@@ -28,8 +28,19 @@ impl Connection {
 
 impl Connection {
     /// Sends the row of a portal, where there is one, and completes the statement.
-    pub(super) fn point(&mut self, portal: &str, point: &Point) -> Result<(), Failure> {
-        let Some((columns, place)) = point.row() else { return self.complete("SELECT 0".to_owned()) };
+    pub(super) async fn point(&mut self, portal: &str, point: &Point) -> Result<(), Failure> {
+        let sent = self.put_point(portal, point)?;
+        // Who asks for row after row and reads none is waited for here: nothing else flushes before `Sync`.
+        if self.writer.waiting() >= FLUSH_THRESHOLD {
+            let guard = self.session.guard().clone();
+            self.flush_or_stop(&guard).await?;
+        }
+        self.complete(format!("SELECT {sent}"))
+    }
+
+    /// Puts the row into the buffer; gives how many there are.
+    fn put_point(&mut self, portal: &str, point: &Point) -> Result<u64, Failure> {
+        let Some((columns, place)) = point.row() else { return Ok(0) };
         let (formats, display) = self.session.shown_as(portal)?;
         let targets = point.columns().iter().enumerate().map(|(index, column)| (column.pg_type, format_at(formats, index)));
         let encoded = encode_one(targets.zip(columns), (place, point.columns().len()), display, self.writer.open());
@@ -39,7 +50,7 @@ impl Connection {
         }
         self.writer.seal();
         self.counts.rows.add(1);
-        self.complete("SELECT 1".to_owned())
+        Ok(1)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What reads are given under each guarantee.
 
 use super::*;
+use crate::cache::store::Shelf;
+use crate::changes::fakes::shape_of;
 use crate::stores::position::Position;
 
 fn wants(consistency: Consistency, on_stale: OnStale) -> Wants {
@@ -270,4 +272,151 @@ async fn a_fault_while_a_store_is_asked_ends_one_question_and_not_all() {
     stage.store.faults(false);
     stage.store.ends_at(stage.position());
     read(stage.decide(&Wants { on_stale: OnStale::Wait, ..asks }).await);
+}
+
+/// Copies that nobody follows, and of whose store nobody can be asked: they stand as the test says.
+struct Still {
+    store: Arc<FakeStore>,
+    caches: Arc<Caches>,
+    copies: Arc<StoreCopies>,
+}
+
+impl Still {
+    /// A table is wanted; nothing is published, and nothing is known of the store.
+    fn new() -> Self {
+        let store = FakeStore::new("shop");
+        let caches = Caches::paced(Feeds::none(), settings(), PACE);
+        let connector: Arc<dyn Connector> = Arc::<FakeStore>::clone(&store);
+        let labels: Labels = Arc::new(|_table| None);
+        caches.replace(vec![CacheEntry { connector, tables: vec![table_of("orders")], kept_back: Vec::new(), labels }]);
+        let copies = caches.copies(store.name()).unwrap();
+        Self { store, caches, copies }
+    }
+
+    /// The same with a set of this position that may be read.
+    fn at(position: Option<u64>) -> Self {
+        let still = Self::new();
+        still.trust();
+        still.publish(position);
+        still
+    }
+
+    fn trust(&self) {
+        let life = self.copies.asked().borrow().life;
+        self.copies.trust(life);
+    }
+
+    fn publish(&self, position: Option<u64>) {
+        let version = TableVersion::empty(&table_of("orders"), &shape_of("orders")).unwrap();
+        let shelf = Shelf { version: Arc::new(version.filled(&batch_of(&[("a", 1)])).unwrap()), uses: Arc::default() };
+        let position = position.map(|number| Arc::new(position_of(self.store.name(), number)));
+        self.copies.publish(Arc::new(BTreeMap::from([(id_of("orders"), shelf)])), position, None);
+    }
+
+    /// How often the table was read.
+    fn served(&self) -> u64 {
+        self.copies.any_set().tables[&id_of("orders")].uses.served.get()
+    }
+
+    /// Whether the rows are given at once, which must be so where a decision gives them and nobody is asked.
+    async fn gives(&self, consistency: Consistency, most: Option<Duration>, did: impl Fn(&Required)) -> bool {
+        let asks = || {
+            let asks = Wants { max_staleness: most, ..wants(consistency, OnStale::Store) };
+            did(&asks.session);
+            asks
+        };
+        let given = self.caches.at_once(self.store.name(), &id_of("orders"), &asks(), |_version| true).is_some();
+        let decision = self.caches.decide(self.store.name(), &asks()).await;
+        assert_eq!(given, matches!(decision, Decision::Copy(_)), "{consistency:?} {most:?} {decision:?}");
+        given
+    }
+
+    /// The same of each guarantee that copies may keep.
+    async fn gives_to(&self, most: Option<Duration>, did: impl Fn(&Required)) -> [bool; 3] {
+        let mut given = [false; 3];
+        let levels = [Consistency::Session, Consistency::Bounded, Consistency::Eventual];
+        for (level, given) in levels.into_iter().zip(&mut given) {
+            *given = self.gives(level, most, &did).await;
+        }
+        given
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_read_is_given_rows_at_once_only_where_a_decision_would_give_them() {
+    let (all, none) = ([true; 3], [false; 3]);
+    let still = Still::at(Some(5));
+    assert_eq!(still.gives_to(None, |_| {}).await, all);
+    assert!(!still.gives(Consistency::Store, None, |_| {}).await);
+    assert!(!still.gives(Consistency::Strong, None, |_| {}).await);
+    // How old it is, is not known, is known, and is too much.
+    assert_eq!(still.gives_to(Some(HOUR), |_| {}).await, none);
+    still.copies.set().unwrap().raise(Instant::now());
+    assert_eq!(still.gives_to(Some(HOUR), |_| {}).await, all);
+    std::thread::sleep(Duration::from_millis(2));
+    assert_eq!(still.gives_to(Some(Duration::from_millis(1)), |_| {}).await, none);
+}
+
+#[tokio::test]
+async fn rows_that_are_given_at_once_have_what_the_session_has_written_and_seen() {
+    let name = StoreName::new("shop");
+    let (all, eventual) = ([true; 3], [false, false, true]);
+    let still = Still::at(Some(5));
+    let raised = |number: u64| {
+        move |required: &Required| required.raise(&StoreName::new("shop"), position_of(&StoreName::new("shop"), number))
+    };
+    assert_eq!(still.gives_to(None, raised(5)).await, all, "it has all");
+    assert_eq!(still.gives_to(None, raised(6)).await, eventual, "it is behind");
+    let another = Position { store: name.clone(), token: b"another".to_vec() };
+    assert_eq!(still.gives_to(None, |required| required.raise(&name, another.clone())).await, eventual, "of another history");
+    assert_eq!(still.gives_to(None, |required| required.unknown(&name)).await, eventual, "nobody has asked yet");
+    assert_eq!(still.gives_to(None, |required| required.fence(&name)).await, eventual, "something may still be committed");
+    // Of what others have done nothing is required.
+    assert_eq!(still.gives_to(None, |required| required.unknown(&StoreName::new("crm"))).await, all);
+    // A set of which no position is known has nothing for certain.
+    let still = Still::at(None);
+    assert_eq!(still.gives_to(None, raised(1)).await, eventual);
+    assert_eq!(still.gives_to(None, |_| {}).await, all);
+}
+
+#[tokio::test]
+async fn rows_of_a_doubtful_copy_are_not_given_at_once() {
+    let none = [false; 3];
+    let still = Still::new();
+    assert_eq!(still.gives_to(None, |_| {}).await, none, "there are none");
+    still.publish(Some(5));
+    assert_eq!(still.gives_to(None, |_| {}).await, none, "the store may have another history");
+    still.trust();
+    assert_eq!(still.gives_to(None, |_| {}).await, [true; 3]);
+    still.caches.doubt(still.store.name(), [&id_of("orders")]);
+    assert_eq!(still.gives_to(None, |_| {}).await, none, "it may be another table");
+    still.copies.are_gone(1);
+    assert_eq!(still.gives_to(None, |_| {}).await, [true; 3]);
+    // Another connector, and nothing that is wanted.
+    let connector: Arc<dyn Connector> = FakeStore::new("shop");
+    let entry = CacheEntry { connector, tables: vec![table_of("orders")], kept_back: Vec::new(), labels: Arc::new(|_table| None) };
+    still.caches.replace(vec![entry]);
+    assert_eq!(still.gives_to(None, |_| {}).await, none, "it may be another store");
+    still.trust();
+    assert_eq!(still.gives_to(None, |_| {}).await, [true; 3]);
+    still.caches.replace(Vec::new());
+    assert_eq!(still.gives_to(None, |_| {}).await, none, "nothing is wanted");
+}
+
+#[test]
+fn rows_that_are_given_at_once_count_when_they_answer_and_not_before() {
+    let still = Still::at(Some(5));
+    let asks = wants(Consistency::Session, OnStale::Store);
+    let (name, orders) = (still.store.name(), id_of("orders"));
+    assert!(still.caches.at_once(name, &id_of("items"), &asks, |_version| true).is_none());
+    assert!(still.caches.at_once(name, &orders, &asks, |_version| false).is_none());
+    assert!(asks.session.positions().is_empty(), "nothing was seen");
+    drop(still.caches.at_once(name, &orders, &asks, |_version| true).unwrap());
+    assert_eq!((still.served(), still.copies.tally.served.get()), (0, 0));
+    let at_once = still.caches.at_once(name, &orders, &asks, |version| version.rows() == 1).unwrap();
+    assert_eq!(rows_of(&at_once.served()), pairs(&[("a", 1)]));
+    assert_eq!((still.served(), still.copies.tally.served.get()), (1, 1));
+    assert_eq!(asks.session.positions()[name], [position_of(name, 5)], "it was seen");
 }

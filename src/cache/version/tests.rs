@@ -5,7 +5,7 @@ mod costs;
 mod differences;
 mod histories;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -345,6 +345,60 @@ fn rows_are_found_by_their_keys_once_each_and_in_their_order() {
     let version = Arc::new(version);
     assert_eq!(version.read(&[], 64).map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 501);
     assert!(version.read(&[9], 64).all(|batch| batch.is_err()));
+}
+
+/// The number of the row that a key has.
+fn number_of(version: &TableVersion, id: i64) -> Option<u64> {
+    version.number_of(key_batch(&[(id, "x")]).columns()).unwrap()
+}
+
+/// The key and the number in the row that lies there.
+fn row_at(version: &TableVersion, number: u64) -> (i64, i64) {
+    let (columns, place) = version.at(number).unwrap();
+    assert_eq!(columns.len(), 4);
+    let value = |column: usize| columns[column].as_any().downcast_ref::<Int64Array>().unwrap().value(place);
+    (value(0), value(3))
+}
+
+#[test]
+fn a_row_lies_where_its_number_says_whatever_has_died_around_it() {
+    const KEYS: i64 = 23;
+    let (mut version, mut known) = (empty(), BTreeMap::new());
+    for step in 0..600_i64 {
+        let (id, is_gone) = (step * 7 % KEYS, step % 3 == 0 || (300..340).contains(&step));
+        let (id_text, n) = (id.to_string(), step.to_string());
+        if is_gone {
+            version = apply(&version, &[(Delete, &[], Some(&[id_text.as_str(), "x"]))]).unwrap();
+            known.remove(&id);
+        } else {
+            version = apply(&version, &[(Upsert, &[id_text.as_str(), "x", NULL, n.as_str()], None)]).unwrap();
+            known.insert(id, step);
+        }
+        for id in 0..KEYS {
+            let found = number_of(&version, id).map(|number| row_at(&version, number));
+            assert_eq!(found, known.get(&id).map(|n| (id, *n)), "step {step}, key {id}");
+        }
+    }
+    assert!(!known.is_empty());
+}
+
+#[test]
+fn a_row_of_a_state_stays_where_it_is_while_later_ones_lose_it() {
+    let rows: Vec<(i64, &str, Option<&str>, i64)> = (0..500).map(|n| (n, "x", None, n * 2)).collect();
+    let held = empty().filled(&batch(&rows)).unwrap();
+    let number = number_of(&held, 7).unwrap();
+    let mut later = held.clone();
+    // Most of the rows die, so that what is left of them is put together anew.
+    for id in (0..490_i64).filter(|id| *id != 300) {
+        let id = id.to_string();
+        later = apply(&later, &[(Delete, &[], Some(&[id.as_str(), "x"]))]).unwrap();
+    }
+    assert_eq!((number_of(&later, 7), row_at(&held, number)), (None, (7, 14)));
+    assert_eq!(number_of(&later, 300).map(|number| row_at(&later, number)), Some((300, 600)));
+    // Under NULL there is no row, and a key of other columns is none.
+    let none: [ArrayRef; 2] = [Arc::new(Int64Array::from(vec![None::<i64>])), Arc::new(StringArray::from(vec!["x"]))];
+    assert_eq!(later.number_of(&none).unwrap(), None);
+    assert!(later.number_of(&none[1..]).is_err());
 }
 
 #[test]

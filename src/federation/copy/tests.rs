@@ -1,6 +1,8 @@
 //! What is read from copies and what is not, over a store that says it meets every condition and tells its rows apart from those of the
 //! copy.
 
+mod points;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -4,12 +4,13 @@
 //! guarantee, by conditions that say of each column of its key what it equals, and nothing else. Whatever is not so, or would have to be waited
 //! for, is left to that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use datafusion::scalar::ScalarValue;
 
-use super::condition::Test;
+use super::condition::{Condition, Test};
 use super::{Lookup, schema_of};
 use crate::cache::version::TableVersion;
 use crate::cache::{Caches, Wants};
@@ -27,10 +28,16 @@ pub struct Point {
     number: Option<u64>,
 }
 
-/// Whether rows of a table go out as they lie in a copy, and conditions can find one of them by its key.
-pub(super) fn is_point(table: &Table, ordinals: &[usize], tests: impl IntoIterator<Item = bool>) -> bool {
+/// Whether rows of a table go out as they lie in a copy, and conditions can find one of them by its key: each says what one column equals, and
+/// no two are of the same column.
+pub(super) fn is_point(table: &Table, ordinals: &[usize], conditions: &[Condition]) -> bool {
+    let mut seen = BTreeSet::new();
+    let is_of_key = |condition: &Condition| is_equal(&condition.test) && seen.insert(condition.column);
     let given = table.project(ordinals);
-    refusal(table).is_none() && given.fields() == schema_of(table, ordinals).fields() && tests.into_iter().all(|is_equal| is_equal)
+    refusal(table).is_none()
+        && given.fields() == schema_of(table, ordinals).fields()
+        && !conditions.is_empty()
+        && conditions.iter().all(is_of_key)
 }
 
 impl Lookup {
@@ -43,19 +50,16 @@ impl Lookup {
         for condition in &self.conditions {
             said.push((condition.column, condition.value(values)?));
         }
-        let offered = caches.offered(&self.store, &self.table.id);
-        let version = caches.at_once(&self.store, &self.table.id, wants).filter(|_| offered)?;
-        let key = version.shape().key.as_slice();
-        if !fits(&version, &self.table) || said.len() != key.len() {
-            return None;
-        }
+        let is_of_key = |version: &TableVersion| fits(version, &self.table) && version.shape().key.len() == said.len();
+        let at_once = caches.at_once(&self.store, &self.table.id, wants, is_of_key)?;
+        let version = at_once.version();
         let value_of = |ordinal: usize| said.iter().find(|(column, _)| *column == ordinal).map(|(_, value)| value);
-        let key = one_key(&self.table, key, value_of)?;
+        let key = one_key(&self.table, &version.shape().key, value_of)?;
         let number = version.number_of(&key).ok()?;
         if let Some(number) = number {
             version.at(number)?;
         }
-        Some(Point { lookup: Arc::clone(self), version, number })
+        Some(Point { lookup: Arc::clone(self), version: at_once.served(), number })
     }
 }
 
@@ -73,6 +77,6 @@ impl Point {
 }
 
 /// Whether a condition says what its column equals.
-pub(super) fn is_equal(test: &Test) -> bool {
+fn is_equal(test: &Test) -> bool {
     matches!(test, Test::Compare(Comparison::Equal, _))
 }

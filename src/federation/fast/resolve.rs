@@ -46,7 +46,7 @@ pub(super) fn query(query: &Query, snapshot: &Snapshot, path: &SearchPath, given
     let is_bounded = conditions.iter().any(Condition::is_selective) || limit.is_some_and(|limit| limit <= LIMIT_MAX);
     let parameters = scope.settled_parameters()?;
     let schema = schema_of(table, &ordinals);
-    let is_point = point::is_point(table, &ordinals, conditions.iter().map(|condition| point::is_equal(&condition.test)));
+    let is_point = point::is_point(table, &ordinals, &conditions);
     let (store, table) = (store.clone(), Arc::clone(table));
     let kept = OnceLock::new();
     is_bounded.then_some(Lookup { store, table, ordinals, schema, conditions, limit, is_point, kept, parameters, columns })

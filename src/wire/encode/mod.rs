@@ -134,8 +134,22 @@ impl RowEncoder {
 ///
 /// # Errors
 /// 0A000 for a column that has no such form, what a value that cannot be sent fails with, and XX000 for fewer columns; the buffer is left as it
-/// was found up to the row.
+/// was found.
 pub(super) fn encode_one<'a>(
+    columns: impl Iterator<Item = ((PgType, Format), &'a ArrayRef)>,
+    at: (usize, usize),
+    display: &'a DisplaySettings,
+    out: &mut BytesMut,
+) -> Result<(), Diagnosis> {
+    let start = out.len();
+    let encoded = put_one(columns, at, display, out);
+    if encoded.is_err() {
+        out.truncate(start);
+    }
+    encoded
+}
+
+fn put_one<'a>(
     columns: impl Iterator<Item = ((PgType, Format), &'a ArrayRef)>,
     (place, count): (usize, usize),
     display: &'a DisplaySettings,

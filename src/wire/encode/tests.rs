@@ -97,6 +97,79 @@ fn a_value_that_does_not_fit_leaves_no_partial_row() {
     assert_eq!(out.as_ref(), b"D\0\0\0\x13\0\x02\0\0\0\x01x\0\0\0\x04\0\0\0\x01");
 }
 
+/// Appends one row of a batch by itself.
+fn one(batch: &RecordBatch, place: usize, columns: &[(PgType, Format)], out: &mut BytesMut) -> Result<(), Diagnosis> {
+    let targets = columns.iter().copied().zip(batch.columns());
+    encode_one(targets, (place, columns.len()), &DisplaySettings::default(), out)
+}
+
+#[test]
+fn one_row_by_itself_is_the_row_among_others() {
+    let decimals = Decimal128Array::from(vec![Some(-5), None, Some(1234)]).with_precision_and_scale(10, 2).unwrap();
+    let words: DictionaryArray<Int8Type> = vec![Some("sad"), None, Some("ok")].into_iter().collect();
+    let moments = TimestampMicrosecondArray::from(vec![Some(0), None, Some(i64::MAX)]).with_timezone("UTC");
+    let uuids = ["00112233-4455-6677-8899-aabbccddeeff", "a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"];
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
+    let json = StringArray::from(vec![Some("{\"a\": [1]}"), None, Some("null")]);
+    let columns: Vec<(PgType, ArrayRef)> = vec![
+        (PgType::INT4, Arc::new(Int32Array::from(vec![Some(7), None, Some(-7)]))),
+        (PgType::INT8, Arc::new(Int64Array::from(vec![Some(1 << 40), None, Some(0)]))),
+        (PgType::TEXT, Arc::new(StringArray::from(vec![Some("žluť"), None, Some("")]))),
+        (PgType::BOOL, Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
+        (PgType::FLOAT8, Arc::new(Float64Array::from(vec![Some(-0.0), None, Some(f64::NAN)]))),
+        (PgType::numeric(10, 2), Arc::new(decimals)),
+        (PgType::NUMERIC, Arc::new(StringArray::from(vec![Some("1.20"), None, Some("NaN")]))),
+        (PgType::TEXT, Arc::new(words)),
+        (PgType::TIMESTAMPTZ, Arc::new(moments)),
+        (PgType::DATE, Arc::new(Date32Array::from(vec![Some(0), None, Some(-1)]))),
+        (PgType::UUID, Arc::new(StringArray::from(vec![Some(uuids[0]), None, Some(uuids[1])]))),
+        (PgType::JSON, Arc::new(json.clone())),
+        (PgType::JSONB, Arc::new(json)),
+        (PgType::INT4.array().unwrap(), Arc::new(lists)),
+        (PgType::BYTEA, Arc::new(BinaryArray::from(vec![Some(&b"\x01\xff"[..]), None, Some(&b""[..])]))),
+    ];
+    let field =
+        |(place, (_, array)): (usize, &(PgType, ArrayRef))| Field::new(format!("c{place}"), array.data_type().clone(), true);
+    let schema = Arc::new(Schema::new(columns.iter().enumerate().map(field).collect::<Vec<Field>>()));
+    let batch = RecordBatch::try_new(schema.clone(), columns.iter().map(|(_, array)| Arc::clone(array)).collect()).unwrap();
+    let outputs: Vec<OutputColumn> = columns.iter().map(|(pg_type, _)| column("c", *pg_type)).collect();
+    let (text, binary) = (Format::Text, Format::Binary);
+    // All in one format, and every other one in the other.
+    for formats in [[text, text], [binary, binary], [text, binary], [binary, text]] {
+        let formats: Vec<Format> = formats.into_iter().cycle().take(columns.len()).collect();
+        let mut encoder = RowEncoder::new(&outputs, &schema, &formats, &DisplaySettings::default()).unwrap();
+        let targets: Vec<(PgType, Format)> = columns.iter().map(|(pg_type, _)| *pg_type).zip(formats.iter().copied()).collect();
+        for row in 0..batch.num_rows() {
+            let (mut expected, mut found) = (BytesMut::from("before"), BytesMut::from("before"));
+            encoder.encode(&batch.slice(row, 1), &mut expected).unwrap();
+            one(&batch, row, &targets, &mut found).unwrap();
+            assert_eq!(found, expected, "row {row}, {formats:?}");
+        }
+    }
+}
+
+#[test]
+fn one_row_that_cannot_be_sent_leaves_nothing() {
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true)]));
+    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["x", "y"])), Arc::new(Int64Array::from(vec![1, 1 << 40]))];
+    let batch = RecordBatch::try_new(schema, columns).unwrap();
+    let binary = |pg_type: PgType| (pg_type, Format::Binary);
+    let rows: [(&[(PgType, Format)], &str); 3] = [
+        (&[binary(PgType::TEXT), binary(PgType::INT4)], "22003"),
+        (&[binary(PgType::TEXT), binary(PgType::UUID)], "0A000"),
+        // More than there are.
+        (&[binary(PgType::TEXT), binary(PgType::INT8), binary(PgType::TEXT)], "XX000"),
+    ];
+    for (columns, code) in rows {
+        let mut out = BytesMut::from("before");
+        assert_eq!(one(&batch, 1, columns, &mut out).unwrap_err().sqlstate, code, "{columns:?}");
+        assert_eq!(out.as_ref(), b"before", "{columns:?}");
+    }
+    let mut out = BytesMut::from("before");
+    one(&batch, 0, &[binary(PgType::TEXT), binary(PgType::INT4)], &mut out).unwrap();
+    assert_eq!(out.as_ref(), b"beforeD\0\0\0\x13\0\x02\0\0\0\x01x\0\0\0\x04\0\0\0\x01");
+}
+
 #[test]
 fn integers_take_the_width_of_their_announced_type() {
     assert_eq!(binaries(Arc::new(Int8Array::from(vec![Some(-7), None])), PgType::INT2), [Some(vec![0xff, 0xf9]), None]);

@@ -39,7 +39,7 @@ use super::{number, of_number, position};
 use crate::stores::capture::{Ended, Followed, Step};
 use crate::stores::change::{Barrier, GROUP_BYTES_MAX, GROUP_ROWS_MAX, Group, RESUME_BYTES_MAX, Resume, Transaction};
 use crate::stores::schema::TableId;
-use patience::{AWAIT, is_of_server};
+use patience::{AWAIT, is_of_server, is_read_again, is_single};
 
 /// A server that has answered before and does not answer for so long is gone. Until then it may have a long history to look through,
 /// of which it says nothing.
@@ -50,10 +50,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BEAT: Duration = Duration::from_secs(10);
 /// The first server that says the parts of a path, and keeps documents as they were.
 pub(super) const WIRE_MIN: i32 = 17;
-/// The first server that may give several writes one time.
-const WIRE_SHARED_TIMES: i32 = 25;
-/// The first server that may give several deletes one time, as those of what has expired.
-const WIRE_SHARED_DELETES: i32 = 18;
 
 /// What a feed asks of its task.
 #[derive(Debug)]
@@ -192,6 +188,10 @@ impl Worker {
             // From now, also where nothing happens before the next start.
             worker.token = stream.resume_token();
             worker.whole.clone_from(&worker.token);
+            // Also where the first event is too large, behind which another stream from now would begin.
+            if let (Start::Now, Some(token)) = (&worker.start, &worker.token) {
+                worker.start = Start::Behind(token.clone());
+            }
         }
         Ok((worker, stream))
     }
@@ -260,15 +260,8 @@ impl Worker {
             return Err(Stop::Over);
         }
         self.hear();
-        // A transaction goes on in the stream that it began in.
-        if self.open.is_none()
-            && let Some(tables) = self.asked.take()
-        {
-            self.flush().await?;
-            if self.reshape(&tables) {
-                self.begin_again();
-                return self.opened().await.map(Some).map_err(Stop::Ended);
-            }
+        if self.reshaped().await? {
+            return self.opened().await.map(Some).map_err(Stop::Ended);
         }
         let asked = Instant::now();
         let next = {
@@ -282,8 +275,11 @@ impl Worker {
                     }
                     match self.answer(next.as_mut()).await? {
                         Some(next) => next,
-                        // The call ends with its stream, and what it would have given is read again.
-                        None => return self.opened().await.map(Some).map_err(Stop::Ended),
+                        // The call ends with its stream, and what it would have given is read again; of other tables, where those are asked for.
+                        None => {
+                            self.reshaped().await?;
+                            return self.opened().await.map(Some).map_err(Stop::Ended);
+                        }
                     }
                 }
             }
@@ -309,14 +305,32 @@ impl Worker {
         }
     }
 
+    /// Follows what was asked for. True when the stream has to be opened again.
+    async fn reshaped(&mut self) -> Result<bool, Stop> {
+        // A transaction goes on in the stream that it began in.
+        if self.open.is_some() {
+            return Ok(false);
+        }
+        let Some(tables) = self.asked.take() else { return Ok(false) };
+        self.flush().await?;
+        let is_other = self.reshape(&tables);
+        if is_other {
+            self.begin_again();
+        }
+        Ok(is_other)
+    }
+
     async fn event(&mut self, raw: RawDocumentBuf) -> Result<Option<Stream>, Stop> {
         let unreadable = || Stop::Ended(Ended::Lost("an event of the server could not be understood".to_owned()));
         let token = token_of(&raw).ok_or_else(unreadable)?;
         let event = Event::read(raw, self.pace == Pace::Bare).ok_or_else(unreadable)?;
         let is_new = number(event.time) > number(self.given);
         self.stirred = Instant::now();
-        if is_new && self.is_resting() && !self.is_single(&event) {
-            // Behind what came before it: that nothing more is there, which ends it, would be said too late here.
+        let is_single = is_single(&event, self.deployment);
+        if is_read_again((is_new, is_single), self.patience) {
+            // Behind what came before it, which is given first: that nothing more is there, which ends it, would be said too late here.
+            self.flush().await?;
+            self.stirred = Instant::now();
             let opened = self.opened().await.map_err(Stop::Ended)?;
             // However long that took: it is read from that stream.
             self.stirred = Instant::now();
@@ -337,6 +351,9 @@ impl Worker {
         self.token = Some(token);
         let (kind, table) = (event.kind.clone(), event.table.clone());
         self.collect(event, goes_on);
+        if is_single {
+            self.close();
+        }
         if let Kind::Defined | Kind::Drop | Kind::Rename(_) | Kind::DropDatabase = kind {
             self.doubt(table, &kind);
         }
@@ -368,21 +385,10 @@ impl Worker {
             self.collected.push(Collected { id, time, committed_us: event.committed_us, first: 0, happened });
             self.open = Some(Open { time });
         }
-        let is_single = self.is_single(&event);
         self.held = (self.held.0 + event.bytes(), self.held.1 + 1);
         if let Some(transaction) = self.collected.last_mut() {
             transaction.happened.push(Happened::Event(Box::new(event)));
         }
-        if is_single {
-            self.close();
-        }
-    }
-
-    /// Whether it is a single write, of which nothing more will come.
-    fn is_single(&self, event: &Event) -> bool {
-        let shared_from = if event.kind == Kind::Delete { WIRE_SHARED_DELETES } else { WIRE_SHARED_TIMES };
-        let has_own_time = self.deployment.wire_version < shared_from && !self.deployment.sharded;
-        event.is_of_row() && event.transaction.is_none() && has_own_time
     }
 
     /// The open transaction is over.

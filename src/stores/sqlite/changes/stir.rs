@@ -106,6 +106,9 @@ mod tests {
     use std::path::Path;
     use std::time::SystemTime;
 
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+    use sqlx::{AssertSqlSafe, Connection};
+
     use super::*;
 
     const MOMENT: Duration = Duration::from_millis(25);
@@ -120,9 +123,13 @@ mod tests {
     impl Resting {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join("shop.db");
-            fs::write(&file, "page").unwrap();
+            fs::write(directory.path().join("shop.db"), "page").unwrap();
             fs::write(directory.path().join("shop.db-wal"), "frame").unwrap();
+            Self::over(directory)
+        }
+
+        fn over(directory: tempfile::TempDir) -> Self {
+            let file = directory.path().join("shop.db");
             let mut resting = Self { directory, stir: Stir::of(Some(file)), now: Instant::now() };
             assert!(resting.is_looked_at(Duration::ZERO), "nothing is known of it");
             resting.settle();
@@ -191,6 +198,49 @@ mod tests {
             fs::write(resting.path("new.db"), "page").unwrap();
             fs::rename(resting.path("new.db"), resting.path("shop.db")).unwrap();
         });
+    }
+
+    /// Runs statements, one after the other.
+    async fn run(connection: &mut SqliteConnection, statements: &str) {
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(connection).await.unwrap();
+    }
+
+    /// Waits until what is written from now on has a later time than what these have, with whatever grain times are kept.
+    fn pass_a_grain(resting: &Resting) {
+        let written = |name: &str| fs::metadata(resting.path(name)).map_or((0, 0), |found| Trace::of(&found).changed);
+        loop {
+            fs::write(resting.path("now"), "now").unwrap();
+            if written("now") > written("shop.db").max(written("shop.db-wal")) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_another_connection_is_noticed_at_the_next_look_whatever_the_journal() {
+        for journal in ["delete", "truncate", "persist", "wal"] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = SqliteConnectOptions::new().filename(directory.path().join("shop.db")).create_if_missing(true);
+            let mut writer = SqliteConnection::connect_with(&options).await.unwrap();
+            let made = "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 0)";
+            run(&mut writer, &format!("PRAGMA journal_mode = {journal}; {made}")).await;
+            // It is open all the time, as that of a feed is.
+            let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
+            run(&mut reader, "SELECT n FROM t").await;
+            let mut resting = Resting::over(directory);
+            for n in 1..4 {
+                pass_a_grain(&resting);
+                assert!(!resting.is_looked_at(MOMENT), "{journal}: it does not rest before {n}");
+                // As many pages as before.
+                run(&mut writer, &format!("UPDATE t SET n = {n}")).await;
+                assert!(resting.is_looked_at(MOMENT), "{journal}: commit {n} was not noticed");
+                run(&mut reader, "SELECT n FROM t").await;
+                resting.settle();
+            }
+            reader.close().await.unwrap();
+            writer.close().await.unwrap();
+        }
     }
 
     #[test]

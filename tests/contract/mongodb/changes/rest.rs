@@ -1,4 +1,5 @@
-//! Streams of which nothing has come for a while: the server is asked seldom then, and what happens next is told whole, in order and once.
+//! Streams of which nothing has come for a while: the server is asked seldom then, and of what happens next nothing is lost, torn or told twice.
+//! How soon it is told, and in which stream it is read, is tried beside the wait itself.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ fn told(group: &Group) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_ends_a_rest_comes_as_one() {
+async fn a_transaction_behind_a_rest_is_whole_and_given_once() {
     let stage = Stage::new(&[("items", doc! { "_id": 0, "a": 1 }), ("other", doc! { "_id": 0 })]).await;
     let (items, other) =
         (stage.world.database.collection::<Document>("items"), stage.world.database.collection::<Document>("other"));
@@ -72,7 +73,7 @@ async fn a_transaction_that_ends_a_rest_comes_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_write_ends_a_rest_and_a_transaction_behind_it_comes_as_one() {
+async fn a_single_write_behind_a_rest_and_the_transaction_behind_it_are_given_once_each() {
     let stage = Stage::new(&[("items", doc! { "_id": 0, "a": 1 })]).await;
     let items = stage.world.database.collection::<Document>("items");
     let mut feed = stage.feed(None).await;
@@ -91,7 +92,7 @@ async fn a_single_write_ends_a_rest_and_a_transaction_behind_it_comes_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_for_a_position_ends_a_rest_and_nothing_is_lost_or_told_twice() {
+async fn nothing_is_lost_or_told_twice_where_positions_are_asked_for_behind_a_rest() {
     let stage = Stage::new(&[("items", doc! { "_id": 0 })]).await;
     let items = stage.world.database.collection::<Document>("items");
     let mut feed = stage.feed(None).await;
@@ -112,7 +113,7 @@ async fn who_asks_for_a_position_ends_a_rest_and_nothing_is_lost_or_told_twice()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_tables_end_a_rest_and_are_told_from_there() {
+async fn nothing_is_lost_where_other_tables_are_asked_for_behind_a_rest() {
     let stage = Stage::new(&[("items", doc! { "_id": 0 }), ("other", doc! { "_id": 0 })]).await;
     let items = stage.world.database.collection::<Document>("items");
     let mut feed = stage.feed(None).await;
