@@ -26,6 +26,7 @@ mod saga;
 pub mod settings;
 mod site;
 pub mod statement;
+mod straight;
 pub mod transaction;
 mod verbs;
 pub mod views;
@@ -60,7 +61,7 @@ pub use commits::{Commitment, Undoing};
 use doubts::Doubts;
 use listen::Listening;
 pub use listen::Notification;
-use output::{Execution, Guard, OutputColumn, Relaying, Rows};
+use output::{Execution, Guard, OutputColumn, Rows};
 pub use prepared::Description;
 use prepared::{Names, Portal};
 use reading::Past;
@@ -398,43 +399,6 @@ impl Session {
         let portal = self.names.portal(name)?;
         let columns = portal.statement.description.columns.as_deref();
         Ok(columns.map(|columns| (columns, portal.formats.as_slice())))
-    }
-
-    /// What the values of a portal go out as: a format for each column, and the settings that shape text.
-    ///
-    /// # Errors
-    /// 34000
-    pub fn shown_as(&self, portal: &str) -> Result<(&[Format], &DisplaySettings), Diagnosis> {
-        Ok((self.names.portal(portal)?.formats.as_slice(), self.settings.shown_as()))
-    }
-
-    /// What may end the statement that runs now; sending the row of [`Session::point`] must heed it too.
-    pub fn guard(&self) -> &Guard {
-        &self.guard
-    }
-
-    /// The row of a portal that a copy has at hand, which completes it; `None` leaves the portal as it was, for [`Session::execute`].
-    pub fn point(&mut self, portal: &str) -> Option<output::Point> {
-        let point = verbs::point(self, portal)?;
-        self.tell_portal(portal);
-        Some(point)
-    }
-
-    /// Starts a portal whose rows go out as their store sends them; `None` leaves the portal as it was, for [`Session::execute`].
-    pub fn relay(&mut self, portal: &str) -> Option<Relaying> {
-        let relaying = verbs::relay(self, portal)?;
-        self.tell_portal(portal);
-        Some(relaying)
-    }
-
-    /// Shows that a portal is read from here on.
-    fn tell_portal(&mut self, portal: &str) {
-        self.names.read(Some(portal));
-        if let Ok(Portal { statement, .. }) = self.names.portal(portal)
-            && let Some(parsed) = &statement.parsed
-        {
-            self.tell_start(&parsed.text);
-        }
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones

@@ -26,14 +26,14 @@ async fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// The number on a line of `/metrics`.
-pub(super) async fn number(address: SocketAddr, name: &str) -> u64 {
+pub async fn number(address: SocketAddr, name: &str) -> u64 {
     let told = get(address, "/metrics").await;
     let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is not in\n{told}")).parse().unwrap()
 }
 
 /// A directory that serves HTTP without TLS on a free port.
-pub(super) fn observed() -> Place {
+pub fn observed() -> Place {
     let place = Place::new();
     let main = "listen = \"127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\nauth.trust = true\nlimits.max_connections = 2\n\
                 [roles.ada]\nsuperuser = true\n";

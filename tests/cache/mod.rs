@@ -29,7 +29,7 @@ mod carried;
 mod checker;
 mod client;
 mod conflicts;
-mod copies;
+pub mod copies;
 mod declared;
 mod follows;
 mod gap;

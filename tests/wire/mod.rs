@@ -10,6 +10,8 @@ mod hostile;
 mod libpq;
 mod login;
 mod notify;
+mod point;
+mod point_postgres;
 mod protocol;
 mod relay_postgres;
 mod series;

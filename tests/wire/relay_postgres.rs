@@ -28,9 +28,10 @@ CREATE TABLE pair (a text, b bigint, note text, PRIMARY KEY (a, b));
 INSERT INTO pair VALUES ('x', 1, 'one'), ('x', 2, NULL);"#;
 
 /// Formats of the result: none, all text, all binary.
-const FORMATS: [&[i16]; 3] = [&[], &[0], &[1]];
+pub const FORMATS: [&[i16]; 3] = [&[], &[0], &[1]];
 
-async fn client(server: &Server, setting: &str) -> Client {
+/// A client with a setting.
+pub async fn client(server: &Server, setting: &str) -> Client {
     let mut client = Client::trusted(server.addresses()[0], OWNER).await;
     let told = client.script(&query(setting)).await;
     assert!(told.ends_with("Z I") && !told.contains("E ERROR"), "{told}");
@@ -38,7 +39,7 @@ async fn client(server: &Server, setting: &str) -> Client {
 }
 
 /// All that a client is told of a statement that is bound, described and executed.
-async fn told(client: &mut Client, statement: &str, values: &[Option<&[u8]>], formats: &[i16], bounds: &[i32]) -> Vec<Answer> {
+pub async fn told(client: &mut Client, statement: &str, values: &[Option<&[u8]>], formats: &[i16], bounds: &[i32]) -> Vec<Answer> {
     let mut script = [bind("", statement, values, formats), describe(b'P', "")].concat();
     bounds.iter().for_each(|bound| script.extend(execute("", *bound)));
     script.extend(sync());
@@ -46,7 +47,8 @@ async fn told(client: &mut Client, statement: &str, values: &[Option<&[u8]>], fo
     client.until_ready().await
 }
 
-async fn prepare(client: &mut Client, name: &str, sql: &str) {
+/// Prepares a statement under a name.
+pub async fn prepare(client: &mut Client, name: &str, sql: &str) {
     let told = client.script(&[parse(name, sql, &[]), sync()].concat()).await;
     assert_eq!(told, "1\nZ I", "{sql}");
 }
@@ -89,7 +91,7 @@ async fn passed_rows_are_those_that_are_decoded() {
 }
 
 /// The beginning of each message: values may be long.
-fn shown(answers: &[Answer]) -> Vec<String> {
+pub fn shown(answers: &[Answer]) -> Vec<String> {
     answers.iter().map(|answer| answer.shown().chars().take(300).collect()).collect()
 }
 
