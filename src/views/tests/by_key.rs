@@ -13,7 +13,7 @@ fn counts(stage: &Stage, view: &str) -> (u64, u64) {
 async fn a_row_that_moves_is_placed_anew_with_the_rows_of_both_keys() {
     let stage = Stage::kept(&[("placed", PLACED)]).await;
     let reason = "a window function needs all rows".to_owned();
-    assert_eq!(stage.views.upkeep(&name("placed")), Some(Upkeep::Key { column: "total".to_owned(), reason }));
+    assert_eq!(stage.views.upkeep(&name("placed")), Some(Upkeep::Key { column: "total".to_owned(), whole: Vec::new(), reason }));
     stage.shop.does(1, vec![("orders", Did::Put("a", 1)), ("orders", Did::Put("b", 1)), ("orders", Did::Put("c", 2))]).await;
     stage.has("placed", &["1|a|1", "1|b|2", "2|c|1"]).await;
     stage.shop.puts(2, "orders", "a", 2).await;
