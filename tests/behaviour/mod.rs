@@ -28,7 +28,7 @@ mod stores;
 mod transactions;
 mod truncate;
 mod unfit;
-mod watching;
+pub mod watching;
 mod writes;
 
 use std::time::Duration;

@@ -26,7 +26,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// The number on a line of `/metrics`.
-pub(super) async fn number(address: SocketAddr, name: &str) -> u64 {
+pub async fn number(address: SocketAddr, name: &str) -> u64 {
     let told = get(address, "/metrics").await;
     let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is not in\n{told}")).parse().unwrap()

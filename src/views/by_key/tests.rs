@@ -90,8 +90,9 @@ async fn lineages(sql: &str, has_keys: bool) -> Vec<(String, BTreeSet<String>)> 
         let (name, schema) = tables().into_iter().find(|(name, _)| *name == table.1.name).unwrap();
         ordinals.iter().map(|ordinal| format!("{name}.{}", schema.field(*ordinal).name())).collect::<Vec<_>>()
     };
-    let of_one =
-        |lineage: &Lineage| (plan.schema().field(lineage.column).name().clone(), lineage.tables.iter().flat_map(named).collect::<BTreeSet<String>>());
+    let of_one = |lineage: &Lineage| {
+        (plan.schema().field(lineage.column).name().clone(), lineage.tables.iter().flat_map(named).collect::<BTreeSet<String>>())
+    };
     let all: Vec<_> = lineages.all().iter().map(of_one).collect();
     assert_eq!(lineages.first().map(of_one).as_ref(), all.first());
     all
@@ -229,12 +230,12 @@ async fn joins_of_three_tables_by_one_key_are_traced_to_all_of_them() {
     by(&over("b.a_id", "JOIN b ON a.id = b.a_id JOIN c ON c.id = b.a_id"), "k", &all).await;
 }
 
+async fn names(sql: &str, has_keys: bool) -> Vec<String> {
+    lineages(sql, has_keys).await.into_iter().map(|(name, _)| name).collect()
+}
+
 #[tokio::test]
 async fn of_several_columns_keys_of_tables_are_first_and_booleans_last() {
-    let names = async |sql: &str, has_keys: bool| {
-        let all = lineages(sql, has_keys).await;
-        all.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
-    };
     let sql = "SELECT n, id, row_number() OVER (PARTITION BY n, id ORDER BY f) AS r FROM a";
     assert_eq!(names(sql, false).await, ["n"]);
     assert_eq!(names(sql, true).await, ["id"]);
