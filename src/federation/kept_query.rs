@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use chrono_tz::Tz;
+use datafusion::common::DFSchema;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -268,6 +269,11 @@ pub fn one_of(expr: &Expr, values: Vec<ScalarValue>, pg_type: PgType) -> Expr {
     let listed = (!known.is_empty()).then(|| expr.clone().in_list(known.into_iter().map(literal).collect(), false));
     let missing = (!nulls.is_empty()).then(|| expr.clone().is_null());
     listed.into_iter().chain(missing).reduce(Expr::or).unwrap_or_else(|| lit(false))
+}
+
+/// Whether computing an expression may fail for a row of a schema: unless that is known of it.
+pub fn may_fail(expr: &Expr, schema: &DFSchema) -> bool {
+    semantics::may_fail(expr, schema)
 }
 
 /// Settings under which nothing that depends on them is as under those of the server.

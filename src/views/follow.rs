@@ -11,19 +11,17 @@
 
 mod query;
 mod refresh;
+mod way;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::by_key::Lineage;
-use super::engine::{self, InputId, Kind, Program};
+use super::engine::Program;
 use super::maintain::{Maintained, Pinned};
 use super::output::Output;
 use super::recompute::Failed;
@@ -32,10 +30,11 @@ use super::status::{Upkeep, ViewState};
 use super::{Ground, Request, ViewEntry, ViewIndex, Views};
 use crate::cache::{Reading, Sets, TableVersion};
 use crate::error::Diagnosis;
-use crate::federation::kept_query::{self, KeptQuery, Optimized, Tables};
+use crate::federation::kept_query::{KeptQuery, Optimized, Tables};
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 use crate::task::{Backoff, OwnedTask};
+use way::{Took, Way};
 
 /// States of tables, by their names.
 type Versions = BTreeMap<(StoreName, TableId), Arc<TableVersion>>;
@@ -48,20 +47,12 @@ type Readings = BTreeMap<StoreName, Arc<Reading>>;
 struct Plan {
     query: KeptQuery,
     way: Way,
+    /// Whether its rows may be others each time that it is run over the same tables.
+    is_of_order: bool,
     tables: Tables,
     schema: SchemaRef,
     shows: bool,
     signature: String,
-}
-
-/// How the rows could be kept.
-#[derive(Clone)]
-enum Way {
-    Steps(Arc<Program>),
-    /// By the keys of what has changed, and why not by each change.
-    Keys(Arc<Lineage>, String),
-    Whole(String),
-    Refresh(String),
 }
 
 /// The rows of a view that follows its tables.
@@ -140,8 +131,10 @@ pub(super) struct Keeper {
     due: Option<Instant>,
     /// Since when a change waits for being computed.
     changed: Option<Instant>,
-    /// How long the last computation took.
-    took: Duration,
+    /// How long that one waits for others at least.
+    pause: Duration,
+    /// How long the last computations took.
+    took: Took,
     /// Whether the last try has failed, which is told until there are rows.
     has_failed: bool,
     /// It is not tried again before somebody has done something.
@@ -170,7 +163,8 @@ impl Keeper {
             backoff: Backoff::new(pace.backoff.0, pace.backoff.1),
             due: None,
             changed: None,
-            took: Duration::ZERO,
+            pause: Duration::ZERO,
+            took: Took::default(),
             has_failed: false,
             is_given_up: false,
             has_ended: false,
@@ -242,7 +236,7 @@ impl Keeper {
 
     /// When the query is run for a change: others are gathered before that, and half of the time at least nothing is computed.
     fn computed_at(&self, changed: Instant) -> Instant {
-        changed + self.views.settings.debounce.max(self.took)
+        changed + self.views.settings.debounce.max(self.pause)
     }
 
     /// Plans the view over the catalog as it is now. Where it means the same as before nothing is built anew.
@@ -289,9 +283,10 @@ impl Keeper {
         let way = match unsettled {
             Some(reason) => Way::Refresh(reason.to_owned()),
             None if tables.is_empty() => Way::Refresh("it reads no table".to_owned()),
-            None => way(&plan, &schema, &state),
+            None => Way::of(&plan, &schema, &state),
         };
-        Ok(Plan { query, way, tables, schema, shows, signature })
+        let is_of_order = way.is_of_order(&plan, &state);
+        Ok(Plan { query, way, is_of_order, tables, schema, shows, signature })
     }
 
     /// What follows from whatever has happened.
@@ -351,15 +346,9 @@ impl Keeper {
         if matches!(keeping, Keeping::Unknown) && self.settles.is_none() {
             refused.get_or_insert_with(|| "not all of its tables are asked to be cached".to_owned());
         }
-        let upkeep = match (&plan.way, refused) {
-            (Way::Refresh(reason), _) => Upkeep::Refresh { reason: reason.clone() },
-            (_, Some(reason)) => Upkeep::Refresh { reason },
-            (Way::Steps(_), None) => Upkeep::Incremental,
-            (Way::Keys(lineage, reason), None) => {
-                let column = plan.schema.fields().get(lineage.column).map(|field| field.name().clone());
-                Upkeep::Key { column: column.unwrap_or_default(), reason: reason.clone() }
-            }
-            (Way::Whole(reason), None) => Upkeep::Whole { reason: reason.clone() },
+        let upkeep = match refused {
+            Some(reason) if !matches!(plan.way, Way::Refresh(_)) => Upkeep::Refresh { reason },
+            _ => plan.way.upkeep(&plan.schema),
         };
         let wanted = if matches!(plan.way, Way::Refresh(_)) { Inputs::new() } else { inputs.clone() };
         if matches!(upkeep, Upkeep::Refresh { .. }) {
@@ -391,7 +380,10 @@ impl Keeper {
                 return self.publish(plan, &pinned);
             }
             // Keys wait as well: those of many changes are asked for at once.
-            if matches!(standing, Standing::Whole { .. }) && matches!(plan.way, Way::Keys(..) | Way::Whole(_)) {
+            if let Standing::Whole { seen, .. } = standing
+                && matches!(plan.way, Way::Keys(..) | Way::Whole(_))
+            {
+                self.pause = self.took.of(plan.way.expects_keys(seen, &pinned));
                 let changed = *self.changed.get_or_insert_with(Instant::now);
                 if self.computed_at(changed) > Instant::now() {
                     return;
@@ -434,11 +426,12 @@ impl Keeper {
         let began = Instant::now();
         let before = self.standing.take();
         let is_built = before.is_none();
+        let expects_keys = before.as_ref().is_some_and(|before| plan.way.expects_keys(before.seen(), pinned));
         if is_built {
             self.stands_filling();
         }
-        let standing = match &plan.way {
-            Way::Steps(program) => self.stepped((plan, program), pinned, before).await?,
+        let (standing, is_keyed) = match &plan.way {
+            Way::Steps(program) => (self.stepped((plan, program), pinned, before).await?, false),
             Way::Keys(..) | Way::Whole(_) => self.computed(plan, pinned, before).await?,
             Way::Refresh(_) => return Err(Failed::Lost),
         };
@@ -456,7 +449,8 @@ impl Keeper {
         }
         self.views.memory.set(&self.kept.name, bytes);
         self.standing = Some(standing);
-        (self.changed, self.due, self.took) = (None, None, began.elapsed());
+        (self.changed, self.due) = (None, None);
+        self.took.set((expects_keys, is_keyed), began.elapsed());
         self.has_failed = false;
         self.backoff.reset();
         let tally = &self.kept.tally;
@@ -464,6 +458,9 @@ impl Keeper {
             tally.built.add(1)
         } else {
             tally.steps.add(1)
+        }
+        if is_keyed {
+            tally.keyed.add(1);
         }
         self.publish(plan, pinned);
         self.kept.stands(ViewState::Kept, None);
@@ -537,25 +534,6 @@ impl Keeper {
         (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)));
         self.due = (!self.is_given_up).then(|| Instant::now() + self.backoff.next_wait());
         self.kept.stands(ViewState::Waiting, Some(&failed.reason()));
-    }
-}
-
-/// How rows that follow from those of tables alone are kept up to date.
-fn way(plan: &LogicalPlan, schema: &Schema, state: &SessionState) -> Way {
-    let input_of = |scan: &TableScan| {
-        let (store, table) = kept_query::table_of(scan)?;
-        Some(InputId { store, table: table.id.clone() })
-    };
-    let reason = match engine::program(plan, state, &input_of) {
-        Kind::Incremental(program) => return Way::Steps(Arc::new(program)),
-        Kind::Whole { reason } => reason,
-    };
-    let table_of = |scan: &TableScan| kept_query::table_of(scan).map(|(store, table)| (store, table.id.clone()));
-    // What follows changes exactly is the same whenever it is computed.
-    let is_settled = |part: &LogicalPlan| matches!(engine::program(part, state, &input_of), Kind::Incremental(_));
-    match Lineage::of(plan, schema, &table_of, &is_settled) {
-        Some(lineage) => Way::Keys(Arc::new(lineage), reason),
-        None => Way::Whole(reason),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Tally {
     pub(super) built: Count,
     /// Rows that were not those of its query when it was verified.
     pub(super) differed: Count,
-    /// Why its query was run, and why its rows left.
+    /// Why its query was run, why its rows left, and why there was nothing for keys.
     reasons: Mutex<Reasons>,
 }
 
@@ -36,6 +36,7 @@ pub(super) struct Tally {
 struct Reasons {
     fell_through: BTreeMap<&'static str, u64>,
     left: BTreeMap<&'static str, u64>,
+    keyed_failed: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
@@ -50,6 +51,20 @@ impl Tally {
     pub(super) fn left(&self, reason: &'static str) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         *reasons.left.entry(reason).or_default() += 1;
+    }
+
+    /// Its query failed for the keys of what has changed and is run over all rows, for a reason of a fixed list; `true` where it is the first.
+    pub(super) fn keyed_failed(&self, reason: &'static str) -> bool {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = reasons.keyed_failed.is_empty();
+        *reasons.keyed_failed.entry(reason).or_default() += 1;
+        is_first
+    }
+
+    /// How often that was so.
+    #[cfg(test)]
+    pub(super) fn keyed_failures(&self) -> u64 {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).keyed_failed.values().sum()
     }
 }
 
@@ -98,6 +113,11 @@ pub(super) fn families(kept: &BTreeMap<ViewName, Arc<Kept>>, memory: (u64, u64))
             .by("view", count(|tally| &tally.steps)),
         Family::counter("tributary_view_keyed_total", "States of a view whose query was run for keys that have changed alone.")
             .by("view", count(|tally| &tally.keyed)),
+        Family::counter(
+            "tributary_view_keyed_failed_total",
+            "How often a view's query failed for keys, and was run over all rows.",
+        )
+        .by_both(["view", "reason"], by_reason(|reasons| &reasons.keyed_failed)),
         Family::counter("tributary_view_built_total", "How often a view was computed from all rows of its tables.")
             .by("view", count(|tally| &tally.built)),
         Family::counter("tributary_view_differed_total", "Rows that were not those of a view's query when it was verified.")

@@ -19,6 +19,7 @@ pub mod engine;
 mod follow;
 mod maintain;
 mod metrics;
+mod order;
 pub mod output;
 mod recompute;
 mod serve;
@@ -127,7 +128,8 @@ pub struct ViewEntry {
 pub struct Refreshed {
     /// How many rows the view has. `None`: it is built by itself as soon as all its tables have copies, and its query is run until then.
     pub rows: Option<u64>,
-    /// How many rows were not those of its query, where it was asked to verify and there was something to compare.
+    /// How many rows were not those of its query, where it was asked to verify and there was something to compare; also `None` where they
+    /// were others and its query may give others each time (`order`).
     pub differed: Option<u64>,
     /// What it waits for, as a clause.
     pub waits: Option<String>,

@@ -16,8 +16,10 @@ pub enum Upkeep {
     Incremental,
     /// Its query for the keys of rows that have changed, and over all rows where a change has no such keys.
     Key {
-        /// The column of the view in which the keys are.
+        /// The column of the view in which the keys are, the first of several.
         column: String,
+        /// Tables of whose rows no key is known, and whose changes take the whole query.
+        whole: Vec<String>,
         /// Why not each change, as a clause.
         reason: String,
     },
@@ -37,7 +39,10 @@ impl fmt::Display for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Incremental => f.write_str("incrementally"),
-            Self::Key { column, reason } => write!(f, "by key ({column}): {reason}"),
+            Self::Key { column, whole, reason } if whole.is_empty() => write!(f, "by key ({column}): {reason}"),
+            Self::Key { column, whole, reason } => {
+                write!(f, "by key ({column}); changes of {} take the whole query: {reason}", whole.join(", "))
+            }
             Self::Whole { reason } => write!(f, "whole: {reason}"),
             Self::Refresh { reason } => write!(f, "by REFRESH only: {reason}"),
         }
@@ -154,8 +159,13 @@ mod tests {
     fn how_a_view_is_kept_is_told_with_the_reason() {
         let reason = || "a window function needs all rows".to_owned();
         assert_eq!(Upkeep::Incremental.to_string(), "incrementally");
-        let by_key = Upkeep::Key { column: "region".to_owned(), reason: reason() };
-        assert_eq!(by_key.to_string(), "by key (region): a window function needs all rows");
+        let by_key = |whole: &[&str]| {
+            let whole = whole.iter().map(|table| (*table).to_owned()).collect();
+            Upkeep::Key { column: "region".to_owned(), whole, reason: reason() }.to_string()
+        };
+        assert_eq!(by_key(&[]), "by key (region): a window function needs all rows");
+        let told = "by key (region); changes of pg.a, file.b take the whole query: a window function needs all rows";
+        assert_eq!(by_key(&["pg.a", "file.b"]), told);
         assert_eq!(Upkeep::Whole { reason: reason() }.to_string(), "whole: a window function needs all rows");
         assert_eq!(Upkeep::Refresh { reason: reason() }.to_string(), "by REFRESH only: a window function needs all rows");
     }

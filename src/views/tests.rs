@@ -3,6 +3,7 @@
 
 mod by_key;
 mod reads;
+mod typed;
 
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ use crate::stores::position::Position;
 use crate::stores::{Connector, StoreSchema, Table};
 
 const TABLES: [&str; 2] = ["orders", "items"];
+/// The same with the one of [`typed`].
+const ALL: [&str; 3] = ["orders", "items", "typed"];
 const PATIENCE: Duration = Duration::from_secs(30);
 const JOINED: &str = "SELECT o.name, o.total, c.total AS other FROM shop.orders o JOIN crm.orders c ON c.name = o.name";
 
@@ -91,6 +94,11 @@ fn entry(view: &str, with_data: bool) -> ViewEntry {
     ViewEntry { name: name(view), owner: "app".to_owned(), with_data, indexes: Vec::new() }
 }
 
+/// One of the tables by its name.
+fn described(table: &str) -> Arc<Table> {
+    if table == "typed" { typed::table() } else { table_of(table) }
+}
+
 fn settings() -> ViewSettings {
     ViewSettings { debounce: Duration::from_millis(2), wait: Duration::from_millis(5), ..ViewSettings::default() }
 }
@@ -98,7 +106,7 @@ fn settings() -> ViewSettings {
 fn catalog_of(sides: [&Side; 2], views: &[(&str, &str)]) -> Arc<Catalog> {
     let (mut stores, mut known) = (Vec::new(), Known::new());
     for side in sides {
-        let tables: Vec<Arc<Table>> = TABLES.iter().map(|table| table_of(table)).collect();
+        let tables: Vec<Arc<Table>> = ALL.iter().map(|table| described(table)).collect();
         let schema = StoreSchema { default_namespace: "public".to_owned(), tables, ..StoreSchema::default() };
         known.insert(side.name().clone(), Ok(Arc::new(schema)));
         let (connector, discovery_timeout) = (side.connector(), Duration::from_secs(10));
@@ -117,9 +125,9 @@ impl Stage {
         let feeds = quick_feeds(directory.path());
         let (refresh, refreshed) = mpsc::channel(8);
         let following = OwnedTask::spawn(feeds.run(vec![shop.feed(), crm.feed()], refresh, CancellationToken::new()));
-        let described: Vec<Arc<Table>> = TABLES.iter().map(|table| table_of(table)).collect();
+        let tables: Vec<Arc<Table>> = ALL.iter().map(|table| described(table)).collect();
         for side in [&shop, &crm] {
-            feeds.described(side.name(), &described);
+            feeds.described(side.name(), &tables);
         }
         let bounds = CacheSettings { look: Duration::from_secs(3600), wait: Duration::from_millis(5), ..CacheSettings::default() };
         let caches = Caches::new(Arc::clone(&feeds), bounds);
@@ -153,7 +161,7 @@ impl Stage {
     fn cache(&self, tables: &[&str]) {
         let of_side = |side: &Side| CacheEntry {
             connector: side.connector(),
-            tables: tables.iter().map(|table| table_of(table)).collect(),
+            tables: tables.iter().map(|table| described(table)).collect(),
             kept_back: Vec::new(),
             labels: Arc::new(|_table| None),
         };

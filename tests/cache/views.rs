@@ -1,6 +1,7 @@
 //! Materialized views over two stores: they have what their query gives after every write, whoever writes, and say how they are kept.
 
 use super::copies::{FROM_COPY, FROM_STORE, reader};
+use crate::behaviour::watching::number;
 use crate::changes::follow::until_streaming;
 use crate::changes::native::Native;
 use crate::changes::room::{self, LOG, OUTBOX, Room};
@@ -36,6 +37,7 @@ impl Market {
         place.postgres("pg", server, &database, pg);
         place.sqlite_with("file", CUSTOMERS, file).await;
         let file_of = room::in_file(&place).await;
+        place.show_metrics();
         let room = Box::pin(Room::open(place)).await;
         if !pg.is_empty() {
             until_streaming(room.session(), "pg", &["orders"]).await;
@@ -50,6 +52,12 @@ impl Market {
 
     pub async fn reader(&self, settings: &[(&str, &str)]) -> Session {
         reader(self.room.server().addresses()[0], settings).await
+    }
+
+    /// How often a view of `public` was computed for keys alone.
+    async fn keyed(&self, name: &str) -> u64 {
+        let http = self.room.server().http_address().unwrap();
+        number(http, &format!("tributary_view_keyed_total{{view=\"public.{name}\"}}")).await
     }
 
     /// Makes a materialized view and waits until its rows are kept.
@@ -189,6 +197,8 @@ async fn views_of_every_kind_have_what_their_queries_give_on_postgres_and_a_file
             _ => "maintained incrementally",
         };
         assert!(reason.starts_with(how), "{name}: {reason}");
+        let keyed = market.keyed(name).await;
+        assert_eq!(keyed > 0, how.contains("by key"), "{name} was computed for keys {keyed} times");
     }
 }
 
@@ -214,6 +224,7 @@ async fn a_view_over_postgres_with_a_window_says_that_it_is_kept_by_key_and_foll
     let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
     let plan = kept.answer("EXPLAIN ANALYZE SELECT * FROM placed").await;
     assert!(plan.contains("Maintained: by key (customer): a window function needs all rows (public.placed)"), "{plan}");
+    let before = market.keyed("placed").await;
     let writes = [
         "UPDATE orders SET customer = 2 WHERE id = 1",
         "UPDATE orders SET customer = NULL WHERE id = 2",
@@ -226,6 +237,7 @@ async fn a_view_over_postgres_with_a_window_says_that_it_is_kept_by_key_and_foll
     }
     assert_eq!(kept.answer("SELECT place FROM placed WHERE id = 1").await, "2");
     assert!(standing(market.session(), "placed").await.2 > 0, "its rows were never read");
+    assert!(market.keyed("placed").await > before, "nothing was computed for keys");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,16 @@ impl Place {
         self.write("tributary.toml", &text);
     }
 
+    /// Lets `/metrics` be asked on a free port, which takes a server without TLS.
+    pub fn show_metrics(&self) {
+        let path = self.path().join("tributary.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("[tls]").unwrap();
+        let (_, roles) = rest.split_once("[roles.").unwrap();
+        let before = before.replace("http.listen = \"off\"", "http.listen = \"127.0.0.1:0\"");
+        std::fs::write(path, format!("{before}[roles.{roles}")).unwrap();
+    }
+
     /// A further role with the same password.
     pub fn add_role(&self, name: &str) {
         let path = self.path().join("tributary.toml");

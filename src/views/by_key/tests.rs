@@ -6,19 +6,20 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::{Constraint, Constraints};
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::prelude::SessionConfig;
 
 use super::*;
-use crate::pgtype::{PgField, PgType};
+use crate::pgtype::{ENUM_KEY, PgField, PgType};
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 use crate::views::engine::{InputId, Kind, program};
 
 /// The tables of these tests with their columns; the key of each is `id`.
-fn tables() -> [(&'static str, SchemaRef); 2] {
+fn tables() -> [(&'static str, SchemaRef); 3] {
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, name != "id");
     let padded = field("padded", DataType::Utf8).with_pg_type(PgType::BPCHAR);
     let a = vec![
@@ -30,7 +31,15 @@ fn tables() -> [(&'static str, SchemaRef); 2] {
     ];
     let b =
         vec![field("id", DataType::Int64), field("a_id", DataType::Int64), field("v", DataType::Int64), field("s", DataType::Utf8)];
-    [("a", Arc::new(Schema::new(a))), ("b", Arc::new(Schema::new(b)))]
+    let labels = [(ENUM_KEY.to_owned(), "[\"x\",\"y\"]".to_owned())].into();
+    let c = vec![
+        field("id", DataType::Int64),
+        field("small", DataType::Int32),
+        field("flag", DataType::Boolean),
+        field("amount", DataType::Decimal128(12, 2)),
+        field("kind", DataType::Utf8).with_metadata(labels),
+    ];
+    [("a", Arc::new(Schema::new(a))), ("b", Arc::new(Schema::new(b))), ("c", Arc::new(Schema::new(c)))]
 }
 
 fn plain() -> SessionState {
@@ -62,25 +71,36 @@ async fn optimized(state: &SessionState, sql: &str) -> LogicalPlan {
     state.optimize(&plan).unwrap()
 }
 
-fn traced(state: &SessionState, plan: &LogicalPlan) -> Option<Lineage> {
+fn traced(state: &SessionState, plan: &LogicalPlan) -> Result<Lineages, &'static str> {
     let is_settled = |part: &LogicalPlan| matches!(program(part, state, &input_of), Kind::Incremental(_));
-    Lineage::of(plan, plan.schema().as_arrow(), &table_of, &is_settled)
+    Lineages::of(plan, plan.schema().as_arrow(), &table_of, &is_settled)
 }
 
-/// The name of the column by which a query is computed, with the columns of tables that it is traced to.
-async fn lineage(sql: &str) -> Option<(String, BTreeSet<String>)> {
+/// The names of the columns by which a query is computed, each with the columns of tables that it is traced to.
+async fn lineages(sql: &str, has_keys: bool) -> Vec<(String, BTreeSet<String>)> {
     let state = plain();
     for (name, schema) in tables() {
-        put(&state, name, MemTable::try_new(schema, vec![Vec::new()]).unwrap());
+        let table = MemTable::try_new(schema, vec![Vec::new()]).unwrap();
+        let key = if has_keys { vec![Constraint::PrimaryKey(vec![0])] } else { Vec::new() };
+        put(&state, name, table.with_constraints(Constraints::new_unverified(key)));
     }
     let plan = optimized(&state, sql).await;
-    let lineage = traced(&state, &plan)?;
+    let Ok(lineages) = traced(&state, &plan) else { return Vec::new() };
     let named = |(table, ordinals): (&TableKey, &BTreeSet<usize>)| {
         let (name, schema) = tables().into_iter().find(|(name, _)| *name == table.1.name).unwrap();
         ordinals.iter().map(|ordinal| format!("{name}.{}", schema.field(*ordinal).name())).collect::<Vec<_>>()
     };
-    let columns = lineage.tables.iter().flat_map(named).collect();
-    Some((plan.schema().field(lineage.column).name().clone(), columns))
+    let of_one = |lineage: &Lineage| {
+        (plan.schema().field(lineage.column).name().clone(), lineage.tables.iter().flat_map(named).collect::<BTreeSet<String>>())
+    };
+    let all: Vec<_> = lineages.all().iter().map(of_one).collect();
+    assert_eq!(lineages.first().map(of_one).as_ref(), all.first());
+    all
+}
+
+/// The first of them.
+async fn lineage(sql: &str) -> Option<(String, BTreeSet<String>)> {
+    lineages(sql, false).await.into_iter().next()
 }
 
 async fn by(sql: &str, column: &str, columns: &[&str]) {
@@ -183,4 +203,56 @@ async fn a_part_that_is_one_for_all_keys_must_always_be_the_same() {
     whole(&over("(SELECT v AS k, string_agg(s, ',') AS x FROM b GROUP BY v)")).await;
     whole(&over("(SELECT v AS k, s AS x FROM b LIMIT 1)")).await;
     whole(&over("(SELECT v AS k, row_number() OVER (ORDER BY s) AS x FROM b)")).await;
+}
+
+#[tokio::test]
+async fn types_with_several_forms_and_types_of_another_width_are_no_keys() {
+    let over = |column: &str| format!("SELECT {column}, string_agg(kind, ',') AS s FROM c GROUP BY {column}");
+    by(&over("small"), "small", &["c.small"]).await;
+    by(&over("flag"), "flag", &["c.flag"]).await;
+    whole(&over("amount")).await;
+    whole(&over("kind")).await;
+    // Of a join by an equality of two types one side alone is known.
+    let over = |column: &str| {
+        format!("SELECT {column}, row_number() OVER (PARTITION BY {column} ORDER BY c.kind) AS r FROM c JOIN a ON a.id = c.small")
+    };
+    by(&over("c.small"), "small", &["c.small"]).await;
+    by(&over("a.id"), "id", &["a.id"]).await;
+}
+
+#[tokio::test]
+async fn joins_of_three_tables_by_one_key_are_traced_to_all_of_them() {
+    let over = |column: &str, join: &str| {
+        format!("SELECT {column} AS k, row_number() OVER (PARTITION BY {column} ORDER BY b.id) AS r FROM a {join}")
+    };
+    let all = ["a.id", "b.a_id", "c.id"];
+    by(&over("a.id", "JOIN b ON a.id = b.a_id JOIN c ON c.id = a.id"), "k", &all).await;
+    by(&over("b.a_id", "JOIN b ON a.id = b.a_id JOIN c ON c.id = b.a_id"), "k", &all).await;
+}
+
+async fn names(sql: &str, has_keys: bool) -> Vec<String> {
+    lineages(sql, has_keys).await.into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn of_several_columns_keys_of_tables_are_first_and_booleans_last() {
+    let sql = "SELECT n, id, row_number() OVER (PARTITION BY n, id ORDER BY f) AS r FROM a";
+    assert_eq!(names(sql, false).await, ["n"]);
+    assert_eq!(names(sql, true).await, ["id"]);
+    let sql = "SELECT flag, small, row_number() OVER (PARTITION BY flag, small ORDER BY kind) AS r FROM c";
+    assert_eq!(names(sql, false).await, ["small"]);
+    // Each of these is known of a table that the other one is not known of.
+    let sql = "SELECT c.flag, a.g, row_number() OVER (PARTITION BY c.flag, a.g ORDER BY a.f) AS r FROM a JOIN c ON c.id = a.n";
+    assert_eq!(names(sql, false).await, ["g", "flag"]);
+}
+
+#[tokio::test]
+async fn a_side_of_a_join_that_may_fail_unseen_is_not_traced() {
+    let failing = "SELECT a.id, x.p, row_number() OVER (PARTITION BY a.id ORDER BY x.p) AS r \
+                   FROM a JOIN (SELECT a_id, 10 / v AS p FROM b) x ON a.id = x.a_id";
+    whole(failing).await;
+    // All rows of this side are asked for.
+    let seen = "SELECT x.id, x.p, row_number() OVER (PARTITION BY x.id ORDER BY b.id) AS r \
+                FROM (SELECT id, 10 / n AS p FROM a) x LEFT JOIN b ON x.id = b.a_id";
+    by(seen, "id", &["a.id", "b.a_id"]).await;
 }

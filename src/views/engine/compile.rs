@@ -54,6 +54,13 @@ impl SideOf<'_> {
     }
 }
 
+/// What expressions are computed under.
+pub(super) fn props_of(state: &SessionState) -> ExecutionProps {
+    let mut props = state.execution_props().clone();
+    props.config_options = Some(Arc::clone(state.config_options()));
+    props
+}
+
 /// The way from a plan to a program.
 pub(super) struct Compiler<'a> {
     props: ExecutionProps,
@@ -64,9 +71,7 @@ pub(super) struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(state: &SessionState, input_of: &'a dyn Fn(&TableScan) -> Option<InputId>) -> Self {
-        let mut props = state.execution_props().clone();
-        props.config_options = Some(Arc::clone(state.config_options()));
-        Self { props, input_of, inputs: Vec::new(), slots: Vec::new() }
+        Self { props: props_of(state), input_of, inputs: Vec::new(), slots: Vec::new() }
     }
 
     /// The whole plan.

@@ -28,9 +28,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -39,12 +40,13 @@ use crate::federation::error::diagnose;
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 pub(super) use compile::column_of;
-use compile::{Compiler, Slot};
+use compile::{Compiler, Slot, props_of};
 use group::Groups;
 use join::{Limit, Sides};
 use node::{Node, State};
-pub(super) use zset::batch_of;
+use total::Call;
 use zset::{Delta, consolidated, loose, repeated};
+pub(super) use zset::{batch_of, is_told_apart};
 
 /// Which base table an input is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +123,11 @@ pub fn program(plan: &LogicalPlan, state: &SessionState, input_of: &dyn Fn(&Tabl
         }),
         Err(reason) => Kind::Whole { reason },
     }
+}
+
+/// Whether a call of an aggregate over rows of a schema is known to give the same for the same rows, in whichever order they come.
+pub(super) fn is_exact(call: &Expr, schema: &DFSchema, state: &SessionState) -> bool {
+    Call::new(call, schema, &props_of(state)).is_ok()
 }
 
 /// Rows of an input that left and came.

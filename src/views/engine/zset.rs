@@ -85,7 +85,7 @@ impl Codec {
 }
 
 /// Whether values of a type can be told apart by their bytes: not floats, of which two may be equal and differ.
-pub(super) fn is_told_apart(data_type: &DataType) -> bool {
+pub(in crate::views) fn is_told_apart(data_type: &DataType) -> bool {
     !has_float(data_type) && has_bytes(data_type)
 }
 

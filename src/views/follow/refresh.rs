@@ -90,15 +90,21 @@ impl Keeper {
         }
         if let Some(rows) = differed {
             let view = self.kept.name.to_string();
-            tracing::error!(view = %Line(&view), rows, "rows of the view were not those of its query; it is computed anew");
-            self.kept.tally.differed.add(rows);
+            let view = Line(&view);
+            if plan.is_of_order {
+                tracing::info!(%view, rows, "rows of the view, which depend on an order, were others than now; it is computed anew");
+            } else {
+                tracing::error!(%view, rows, "rows of the view were not those of its query; it is computed anew");
+                self.kept.tally.differed.add(rows);
+            }
         }
         self.forget();
         if let Err(failed) = self.compute(plan, pinned).await {
             self.failed(&failed);
             return Err(failed);
         }
-        Ok(self.refreshed(differed))
+        // Of rows that may be others each time nothing has gone wrong.
+        Ok(self.refreshed(differed.filter(|_rows| !plan.is_of_order)))
     }
 
     /// How many rows of the state are not those of the query over the very sets that it was made of, or are missing; `None` without a state.

@@ -13,7 +13,7 @@ fn counts(stage: &Stage, view: &str) -> (u64, u64) {
 async fn a_row_that_moves_is_placed_anew_with_the_rows_of_both_keys() {
     let stage = Stage::kept(&[("placed", PLACED)]).await;
     let reason = "a window function needs all rows".to_owned();
-    assert_eq!(stage.views.upkeep(&name("placed")), Some(Upkeep::Key { column: "total".to_owned(), reason }));
+    assert_eq!(stage.views.upkeep(&name("placed")), Some(Upkeep::Key { column: "total".to_owned(), whole: Vec::new(), reason }));
     stage.shop.does(1, vec![("orders", Did::Put("a", 1)), ("orders", Did::Put("b", 1)), ("orders", Did::Put("c", 2))]).await;
     stage.has("placed", &["1|a|1", "1|b|2", "2|c|1"]).await;
     stage.shop.puts(2, "orders", "a", 2).await;
@@ -53,6 +53,24 @@ async fn a_change_of_a_table_without_the_key_takes_the_whole_query() {
 }
 
 #[tokio::test]
+async fn a_step_with_a_table_that_has_the_key_and_one_that_has_not_takes_the_whole_query() {
+    const OF_BOTH: &str = "SELECT o.total, o.name, i.total AS other, row_number() OVER (PARTITION BY o.total ORDER BY o.name) AS place \
+                           FROM shop.orders o JOIN shop.items i ON i.name = o.name";
+    let stage = Stage::kept(&[("placed", OF_BOTH)]).await;
+    let told = stage.views.upkeep(&name("placed")).unwrap().to_string();
+    assert!(told.starts_with("by key (total); changes of shop.items take the whole query: "), "{told}");
+    stage.shop.does(1, vec![("orders", Did::Put("a", 1)), ("items", Did::Put("a", 10))]).await;
+    stage.has("placed", &["1|a|10|1"]).await;
+    let (keyed, steps) = counts(&stage, "placed");
+    stage.shop.does(2, vec![("orders", Did::Put("a", 2)), ("items", Did::Put("a", 20))]).await;
+    stage.has("placed", &["2|a|20|1"]).await;
+    assert_eq!(counts(&stage, "placed"), (keyed, steps + 1));
+    stage.shop.puts(3, "orders", "a", 3).await;
+    stage.has("placed", &["3|a|20|1"]).await;
+    assert_eq!(counts(&stage, "placed"), (keyed + 1, steps + 2));
+}
+
+#[tokio::test]
 async fn a_row_for_which_the_query_fails_has_it_run_until_the_row_is_gone() {
     const PARTS: &str = "SELECT total, name, 10 / total AS part, row_number() OVER (PARTITION BY total ORDER BY name) AS place \
                          FROM shop.orders";
@@ -63,6 +81,7 @@ async fn a_row_for_which_the_query_fails_has_it_run_until_the_row_is_gone() {
     stage.shop.puts(2, "orders", "b", 0).await;
     stage.stands("parts", ViewState::Waiting).await;
     assert!(stage.shown("parts").reason.is_some_and(|reason| reason.contains("22012")));
+    assert_eq!(stage.tally("parts", metrics::Tally::keyed_failures), 1, "it failed for the key first");
     stage.shop.puts(3, "orders", "b", 2).await;
     stage.has("parts", &["2|b|5|1", "5|a|2|1"]).await;
 }

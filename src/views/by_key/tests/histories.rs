@@ -38,6 +38,8 @@ const QUERIES: &[&str] = &[
     "SELECT a.g, a.id, row_number() OVER (PARTITION BY a.g ORDER BY a.id) AS r FROM a WHERE g NOT IN (SELECT s FROM b WHERE v > 3)",
     // A table without a key, whose changes take the whole query.
     "SELECT a.g, b.v, row_number() OVER (PARTITION BY a.g ORDER BY a.id) AS r FROM a JOIN b ON b.id = a.n",
+    // A column for each of two tables.
+    "SELECT a.g, b.s, row_number() OVER (PARTITION BY a.g, b.s ORDER BY a.id, b.id) AS r FROM a JOIN b ON b.v = a.n",
     // Parts of several tables.
     "SELECT g, sum(f) AS s FROM (SELECT g, f FROM a UNION ALL SELECT s, v / 2.0 FROM b) x GROUP BY g",
 ];
@@ -48,7 +50,7 @@ struct View {
     schema: SchemaRef,
     /// The tables that it reads.
     reads: BTreeSet<TableKey>,
-    lineage: Lineage,
+    lineages: Lineages,
     output: Output,
     /// How often its rows were computed by key, and as a whole.
     ways: (usize, usize),
@@ -110,7 +112,7 @@ impl Stage {
         stage.register();
         for sql in queries {
             let optimized = optimized(&stage.state, sql).await;
-            let lineage = traced(&stage.state, &optimized).unwrap_or_else(|| panic!("{sql}: nothing is traced"));
+            let lineages = traced(&stage.state, &optimized).unwrap_or_else(|why| panic!("{sql}: nothing is traced: {why}"));
             let fields = optimized.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
             let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
             let output = Output::new(key_of("view").1, &schema, None).unwrap();
@@ -122,7 +124,7 @@ impl Stage {
                 Ok(TreeNodeRecursion::Continue)
             });
             walked.unwrap();
-            stage.views.push(View { sql: (*sql).to_owned(), schema, reads, lineage, output, ways: (0, 0), keys: None });
+            stage.views.push(View { sql: (*sql).to_owned(), schema, reads, lineages, output, ways: (0, 0), keys: None });
         }
         stage
     }
@@ -159,21 +161,21 @@ impl Stage {
 
     /// What changes in the rows of a view by its keys; `None` where it takes the whole query.
     async fn by_key(&self, view: &View, now: &Versions) -> Option<(Change, BTreeSet<String>)> {
-        let (column, cancel) = (view.lineage.column, CancellationToken::new());
-        let field = view.schema.field(column);
+        let cancel = CancellationToken::new();
         let read = |(table, _): &(&TableKey, &Arc<TableVersion>)| view.reads.contains(*table);
         let now: Versions = now.iter().filter(read).map(|(table, version)| (table.clone(), Arc::clone(version))).collect();
-        let keys = changed(&view.lineage, (&self.seen, &now), field.data_type(), &cancel).unwrap()?;
+        let keys = changed(&view.lineages, (&self.seen, &now), &cancel).unwrap()?;
+        let field = view.schema.field(keys.column());
         let texts = keys.values().iter().map(ToString::to_string).collect();
         if keys.is_empty() {
             return Some((Change::default(), texts));
         }
         let plan = self.state.create_logical_plan(&view.sql).await.unwrap();
-        let name = Expr::Column(plan.schema().columns()[column].clone());
+        let name = Expr::Column(plan.schema().columns()[keys.column()].clone());
         let condition = one_of(&name, keys.values().to_vec(), field.pg_type());
         let limited = LogicalPlanBuilder::from(plan).filter(condition).unwrap().build().unwrap();
         let wanted = self.rows_of(&limited, &view.schema).await;
-        let change = difference((view.output.version(), &view.schema), (column, &keys), wanted, &cancel).unwrap();
+        let change = difference((view.output.version(), &view.schema), &keys, wanted, &cancel).unwrap();
         Some((change.unwrap(), texts))
     }
 
@@ -256,7 +258,8 @@ async fn rows_computed_by_key_are_those_of_the_whole_query_after_every_step() {
         for view in &stage.views {
             // The first step has nothing to go on with; a table without a key has changed in some others.
             assert!(view.ways.1 >= 1 && view.ways.0 >= 4, "{}: {:?}", view.sql, view.ways);
-            let has_all = view.lineage.tables.len() == view.reads.len();
+            let reads: Vec<&TableKey> = view.reads.iter().collect();
+            let has_all = view.lineages.of_all(&reads).is_some();
             assert!(!has_all || view.ways.1 == 1, "{}: {:?}", view.sql, view.ways);
         }
     }
@@ -311,19 +314,77 @@ async fn more_keys_than_are_asked_for_at_once_take_the_whole_query() {
     assert_eq!((stage.views[0].keys.as_ref(), stage.views[0].ways), (None, (1, 2)));
 }
 
+#[tokio::test]
+async fn keys_that_take_too_much_take_the_whole_query() {
+    let mut stage = Stage::over(&["SELECT g, sum(f) AS s FROM a GROUP BY g"]).await;
+    stage.step().await;
+    let (count, long) = (900, "x".repeat(KEYS_BYTES_MAX / 800));
+    assert!(count < i64::try_from(KEYS_MAX).unwrap());
+    for id in 0..count {
+        stage.put("a", id, of_a(id, Some(&format!("{long}{id}")), id));
+    }
+    stage.step().await;
+    assert_eq!((stage.views[0].keys.as_ref(), stage.views[0].ways), (None, (0, 2)));
+}
+
+#[tokio::test]
+async fn a_change_in_columns_that_a_view_does_not_read_is_none_of_it() {
+    let sql = "SELECT a.g, b.v, row_number() OVER (PARTITION BY a.g ORDER BY a.id) AS r FROM a JOIN b ON b.id = a.n";
+    let mut stage = Stage::over(&[sql]).await;
+    let of_b = |v: i64, s: &str| Some(vec![int(1), int(1), int(v), text(s)]);
+    stage.put("a", 1, of_a(1, Some("x"), 1));
+    stage.put("b", 1, of_b(1, "s"));
+    stage.step().await;
+    stage.put("b", 1, of_b(1, "t"));
+    stage.step().await;
+    assert_eq!((stage.views[0].keys.as_ref(), stage.views[0].ways), (Some(&BTreeSet::new()), (1, 1)));
+    // Beside it a row with a key.
+    stage.put("b", 1, of_b(1, "u"));
+    stage.put("a", 1, of_a(1, Some("y"), 1));
+    stage.step().await;
+    assert_eq!((stage.views[0].keys.as_ref().map(BTreeSet::len), stage.views[0].ways), (Some(2), (2, 1)));
+    stage.put("b", 1, of_b(2, "u"));
+    stage.step().await;
+    assert_eq!((stage.views[0].keys.as_ref(), stage.views[0].ways), (None, (2, 2)));
+}
+
+#[tokio::test]
+async fn each_change_is_asked_for_by_the_column_that_its_table_has() {
+    let sql = "SELECT a.g, b.s, row_number() OVER (PARTITION BY a.g, b.s ORDER BY a.id, b.id) AS r FROM a JOIN b ON b.v = a.n";
+    let mut stage = Stage::over(&[sql]).await;
+    let of_b = |v: i64, s: &str| Some(vec![int(1), int(1), int(v), text(s)]);
+    stage.put("a", 1, of_a(1, Some("x"), 1));
+    stage.put("b", 1, of_b(1, "s"));
+    stage.step().await;
+    let by = |stage: &Stage, keys: &[&str]| {
+        let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(stage.views[0].keys.as_ref(), Some(&keys));
+    };
+    stage.put("a", 1, of_a(1, Some("y"), 1));
+    stage.step().await;
+    by(&stage, &["x", "y"]);
+    stage.put("b", 1, of_b(1, "t"));
+    stage.step().await;
+    by(&stage, &["s", "t"]);
+    stage.put("a", 1, of_a(1, Some("z"), 1));
+    stage.put("b", 1, of_b(1, "u"));
+    stage.step().await;
+    assert_eq!(stage.views[0].ways, (2, 2), "no column is known of both");
+}
+
 #[test]
 fn rows_that_nobody_has_asked_for_are_noticed_and_what_is_cancelled_ends() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]));
     let mut output = Output::new(key_of("view").1, &schema, None).unwrap();
-    let (mut keys, cancel) = (Keys::new(&DataType::Int64).unwrap(), CancellationToken::new());
+    let (mut keys, cancel) = (Keys::new(0, &DataType::Int64).unwrap(), CancellationToken::new());
     assert!(keys.take(&int(1).to_array().unwrap()).unwrap());
     let with = |value: i64| vec![batch(&schema, &[int(value)])];
-    let asked = difference((output.version(), &schema), (0, &keys), with(1), &cancel).unwrap();
+    let asked = difference((output.version(), &schema), &keys, with(1), &cancel).unwrap();
     assert!(asked.is_some_and(|change| change.removed.is_empty() && !change.added.is_empty()));
-    assert!(difference((output.version(), &schema), (0, &keys), with(2), &cancel).unwrap().is_none());
+    assert!(difference((output.version(), &schema), &keys, with(2), &cancel).unwrap().is_none());
     // What is cancelled ends at the next batch of rows.
     output.apply(&Change { removed: Vec::new(), added: with(1) }).unwrap();
     cancel.cancel();
-    let ended = difference((output.version(), &schema), (0, &keys), Vec::new(), &cancel);
+    let ended = difference((output.version(), &schema), &keys, Vec::new(), &cancel);
     assert!(matches!(ended, Err(Failed::Ended)));
 }
