@@ -46,15 +46,18 @@ pub struct Course {
     /// Statements that gave rows.
     pub reads: AtomicU64,
     pub focus: Focus,
+    /// Milliseconds after which at most somebody who writes past Tributary writes again.
+    pub pause: usize,
     number: AtomicI64,
 }
 
 impl Course {
     /// One over these stores.
-    pub fn new(stores: &'static [&'static str], address: SocketAddr, focus: Focus) -> Self {
+    pub fn new(stores: &'static [&'static str], address: SocketAddr, (focus, pause): (Focus, usize)) -> Self {
         Self {
             stores,
             address,
+            pause,
             began: Instant::now(),
             stop: CancellationToken::new(),
             turn: AtomicU64::new(0),
@@ -373,7 +376,7 @@ pub async fn beside(course: Arc<Course>, (store, way): (&'static str, Way), keys
             if wrote.is_err() || course.stop.is_cancelled() {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(u64::try_from(random.below(8)).unwrap())).await;
+            tokio::time::sleep(Duration::from_millis(u64::try_from(random.below(course.pause)).unwrap())).await;
         }
     }
     done

@@ -4,7 +4,7 @@
 //!
 //! `TRIBUTARY_TEST_READS=1000000` reads more often than usual, and breaks everything again and again meanwhile; `TRIBUTARY_TEST_CLIENTS=9`
 //! has more clients do so, each of which has fewer keys of its own; `TRIBUTARY_TEST_CALM=10000` leaves everything alone for so many milliseconds
-//! between two things that break; `TRIBUTARY_TEST_SEED=…` draws as another run did.
+//! between two things that break; `TRIBUTARY_TEST_PAUSE=80` has those who write past Tributary wait for so many at most; `TRIBUTARY_TEST_SEED=…` draws as another run did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ use crate::support::proxy::PATIENCE;
 /// How much is broken in an ordinary run, and how long it goes well in between.
 const FAULTS: usize = 6;
 const CALM: Duration = Duration::from_millis(1_200);
+/// Milliseconds after which at most a writer past Tributary writes again.
+const PAUSE: usize = 8;
 /// Statements that give rows in an ordinary run, at least.
 const READS: u64 = 500;
 /// How often something freezes where a rule is left out.
@@ -127,7 +129,8 @@ impl Storm {
         for store in stores {
             until_kept(&session, &format!("kept_{store}")).await;
         }
-        let course = Arc::new(Course::new(stores, stage.address(), focus));
+        let pause = number("TRIBUTARY_TEST_PAUSE").map_or(PAUSE, |pause| usize::try_from(pause).unwrap());
+        let course = Arc::new(Course::new(stores, stage.address(), (focus, pause.max(1))));
         (Self { stage, course, random: Random::new(seed), told: vec![told] }, seed)
     }
 
