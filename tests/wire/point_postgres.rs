@@ -19,7 +19,7 @@ INSERT INTO kept VALUES
     (2, '', -99999999.99, 'NaN', '[]', 'null', 'sad', '{}', '{}', '00000000-0000-0000-0000-000000000000', 'infinity', '-infinity',
      '4713-01-01 BC', '24:00:00', '-1 mon', false, '-Infinity', 'NaN', -32768, -9223372036854775808, '', '', ''),
     (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-    (4, repeat('žluť', 50000), 0, 'Infinity', ('"' || repeat('x', 70000) || '"')::json, '0', 'ok', '{{1,2},{3,4}}', '{NULL}',
+    (4, repeat('žluť', 50000), 0, 'Infinity', ('"' || repeat('x', 70000) || '"')::json, '0', 'ok', '{1,2,3,4}', '{NULL}',
      'ffffffff-ffff-ffff-ffff-ffffffffffff', '-infinity', 'infinity', 'infinity', '00:00', '0', true, '1e300', '-0', 32767,
      9223372036854775807, decode(repeat('00ff', 100000), 'hex'), 'ž', 'ž');
 CREATE TABLE pair (a text, b bigint, note text, PRIMARY KEY (a, b));
