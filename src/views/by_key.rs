@@ -104,6 +104,9 @@ impl Keys {
     }
 }
 
+/// States of the tables of a view.
+type States = BTreeMap<TableKey, Arc<TableVersion>>;
+
 /// The keys of all rows that differ between two states of the tables of a view; `None` where that is not known, they are too many, or no column
 /// is known of all tables that have changed.
 ///
@@ -111,7 +114,7 @@ impl Keys {
 /// Values of another type than that of the key, and when the work was cancelled.
 pub(super) fn changed(
     lineages: &Lineages,
-    (seen, now): (&BTreeMap<TableKey, Arc<TableVersion>>, &BTreeMap<TableKey, Arc<TableVersion>>),
+    (seen, now): (&States, &States),
     cancel: &CancellationToken,
 ) -> Result<Option<Keys>, Failed> {
     let mut moved: Vec<Moved<'_>> = Vec::new();
