@@ -10,12 +10,9 @@ use std::time::Instant;
 use super::version::TableVersion;
 use crate::changes::{Piece, Place};
 use crate::stores::capture::Capture;
-use crate::stores::change::{Barrier, Entry, Group, Rows, Transaction};
+use crate::stores::change::{Barrier, Entry, Group, OWN_ID, Rows, Transaction};
 use crate::stores::position::Position;
 use crate::stores::schema::TableId;
-
-/// How the ids of transactions begin that are of a feed itself and not of its store.
-const OWN_ID: &str = "tributary:";
 
 /// What a table was loaded from, as long as it is not published.
 #[derive(Debug)]
@@ -503,7 +500,7 @@ mod tests {
         // By the feed: before the fill was asked for, and behind that.
         for (seq, stays) in [(3, true), (4, false)] {
             let mut all = tables(Some(5));
-            all.take(&[reshaped("tributary:3", seq)]);
+            all.take(&[reshaped(&format!("{OWN_ID}3"), seq)]);
             assert_eq!(all.left.is_empty(), stays, "{seq}");
         }
         // By a transaction of the store which the fill has not.

@@ -298,6 +298,10 @@ pub enum Entry {
     Barrier(Barrier),
 }
 
+/// How the ids of transactions begin that are of a feed itself and of none of the store: they say of tables what the store does not, have
+/// no rows that somebody has written, and are said in front of all that they are true of.
+pub const OWN_ID: &str = "tributary:";
+
 /// One transaction of the store, or a piece of one, in commit order among its neighbours.
 #[derive(Debug, Clone)]
 pub struct Transaction {

@@ -11,7 +11,7 @@ use super::{Course, Driver, Halt, error_text};
 use crate::changes::log::{Item, now_ms};
 use crate::changes::status::{State, TableState, Told};
 use crate::stores::capture::{Ended, Feed, Followed, Judged, Survey};
-use crate::stores::change::{Barrier, Entry, Group, Known, Operation, Resume, Rows, Transaction};
+use crate::stores::change::{Barrier, Entry, Group, Known, OWN_ID, Operation, Resume, Rows, Transaction};
 use crate::stores::commit::{OF_OURS, OwnTable, is_own_name};
 use crate::stores::connector::{Scan, ScanLimits};
 use crate::stores::position::Position;
@@ -244,7 +244,7 @@ impl Driver {
     /// Publishes a transaction of ours that says what the store does not.
     pub(super) async fn barriers(&mut self, barriers: Vec<Barrier>) -> Result<(), Halt> {
         let Some(kept) = self.kept.as_ref().filter(|_| !barriers.is_empty()) else { return Ok(()) };
-        let id = format!("tributary:{:x}", kept.known.seq + 1);
+        let id = format!("{OWN_ID}{:x}", kept.known.seq + 1);
         let entries = barriers.into_iter().map(Entry::Barrier).collect();
         let group = self.own_group(id, entries, Vec::new());
         self.publish(group, false).await
@@ -299,7 +299,7 @@ impl Driver {
             };
             let entries = (0..u32::try_from(count).unwrap_or(u32::MAX)).map(|row| Entry::Row { rows: 0, row }).collect();
             let number = self.kept.as_ref().map_or(0, |kept| kept.known.seq + 1);
-            let group = self.own_group(format!("tributary:{number:x}"), entries, vec![rows]);
+            let group = self.own_group(format!("{OWN_ID}{number:x}"), entries, vec![rows]);
             if count > 0 {
                 self.publish(group, false).await?;
             }

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::super::super::capture::{Followed, How, Step};
 use super::super::super::change::builder::{Cell, RowsBuilder};
 use super::super::super::change::{
-    Barrier, Entry, GROUP_BYTES_MAX, GROUP_ROWS_MAX, Group, ID_BYTES_MAX, Operation, Resume, Rows, Transaction,
+    Barrier, Entry, GROUP_BYTES_MAX, GROUP_ROWS_MAX, Group, ID_BYTES_MAX, OWN_ID, Operation, Resume, Rows, Transaction,
 };
 use super::super::super::connector::StoreName;
 use super::super::super::position::Position;
@@ -296,8 +296,8 @@ impl Groups {
         if is_ahead && !self.pending.is_empty() {
             let entries = self.take_pending();
             self.tables = Arc::clone(&self.noted);
-            let open =
-                Open { id: format!("table-{location:x}"), commit: location, origin: None, committed_us: None, first: 0, entries };
+            let id = format!("{OWN_ID}table-{location:x}");
+            let open = Open { id, commit: location, origin: None, committed_us: None, first: 0, entries };
             self.gathered.transactions.push(open.into_transaction(self.origin.position(location), true));
             steps.extend(self.close()?.map(Step::Group));
             return Ok(steps);

@@ -16,11 +16,16 @@ use super::decode::{Relation, RelationColumn};
 use super::facts::{AllFacts, Attribute, Facts, Prints};
 use super::known::Fingerprints;
 
+/// Of a table that gives rows with other columns.
+const OTHERS: &str = "its columns are others from here";
+
 /// Why a table that is followed gives no rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Trouble {
     /// The stream has other columns than the table.
     Shape,
+    /// The stream has described the table as it was, and will say how it is before the next row of it as it is now.
+    Outdated,
     /// A value could not be read. It may be there again, so the table stays as it is until it has another shape or the feed another
     /// start.
     Value,
@@ -153,10 +158,30 @@ impl Relations {
         passed.sort();
         for id in &passed {
             self.anew.remove(id);
+            self.forget_outdated(id);
         }
         // Whatever ends the trouble of one that is in some is told of it.
         passed.retain(|id| self.gives(id));
         passed
+    }
+
+    /// All rows of a table as it was have come: it gives its rows again, and the stream describes it before the first of them.
+    fn forget_outdated(&mut self, id: &TableId) {
+        let outdated = self.entries.get(id).filter(|entry| entry.trouble == Some(Trouble::Outdated));
+        if let Some((number, _)) = outdated.and_then(|entry| entry.expected.as_ref()) {
+            self.seen.remove(number);
+            // That it is another one is told by who has passed this.
+            self.settle(id, None);
+        }
+    }
+
+    /// Whether the catalogs have a table otherwise than the stream has described it: they were read behind that.
+    fn is_outdated(&self, id: &TableId) -> bool {
+        let outdated = self.entries.get(id).and_then(|entry| {
+            let (number, _) = entry.expected.as_ref()?;
+            Some(fit(entry, *number, Some(self.seen.get(number)?)).is_none())
+        });
+        outdated.unwrap_or_default()
     }
 
     /// The number of a table that gives its rows.
@@ -181,7 +206,7 @@ impl Relations {
         let expected = || self.entries.values().find(is_meant).map(|entry| &entry.followed.table.id);
         let id = seen.map(|seen| &seen.id).or_else(expected)?;
         let gives = match self.entries.get(id).map(|entry| entry.trouble) {
-            Some(Some(Trouble::Shape)) if describes => return None,
+            Some(Some(Trouble::Shape | Trouble::Outdated)) if describes => return None,
             // Rows of another table that had the name are not.
             Some(None) => describes || seen.is_none_or(|seen| seen.way.is_some()),
             _ => false,
@@ -234,7 +259,7 @@ impl Relations {
     }
 
     fn end(&mut self, id: &TableId, trouble: Trouble, reason: String) -> Option<Barrier> {
-        let entry = self.entries.get_mut(id).filter(|entry| entry.trouble.is_none())?;
+        let entry = self.entries.get_mut(id).filter(|entry| matches!(entry.trouble, None | Some(Trouble::Outdated)))?;
         entry.trouble = Some(trouble);
         for seen in self.seen.values_mut().filter(|seen| seen.id == *id) {
             seen.way = None;
@@ -273,9 +298,12 @@ impl Relations {
             }
             let is_divided = facts.get(&id).is_some_and(|facts| facts.kind == "p");
             self.entries.insert(id.clone(), Entry { followed: followed.clone(), expected, print, is_divided, trouble });
+            if trouble != Some(Trouble::Value) && self.is_outdated(&id) {
+                outcome.barriers.extend(self.outdate(&id, behind));
+            }
             let settled = self.settle(&id, None);
             if settled.is_none() && (is_reshaped || is_added) && self.gives(&id) {
-                let reason = if is_added { "it is followed from here" } else { "its columns are others from here" };
+                let reason = if is_added { "it is followed from here" } else { OTHERS };
                 outcome.barriers.push(Barrier::Reshaped { table: id.clone(), reason: reason.to_owned() });
             } else if settled.is_none() && is_defined_anew {
                 // Rows from before look as those from behind it.
@@ -297,6 +325,15 @@ impl Relations {
         outcome
     }
 
+    /// Rows that come before a location may be of a table as it was. They are not read, and what stood in them is in the store before
+    /// anybody can be told of this: whoever defines a table anew waits for all who have written to it.
+    fn outdate(&mut self, id: &TableId, behind: u64) -> Option<Barrier> {
+        let entry = self.entries.get_mut(id)?;
+        let has_given = entry.trouble.replace(Trouble::Outdated).is_none();
+        self.define_anew(id.clone(), behind);
+        has_given.then(|| Barrier::Reshaped { table: id.clone(), reason: OTHERS.to_owned() })
+    }
+
     /// Looks whether a table and what the stream has said of it fit, and tells where that has changed. `told`: who has said it now.
     fn settle(&mut self, id: &TableId, told: Option<u32>) -> Option<Barrier> {
         let entry = self.entries.get_mut(id)?;
@@ -305,9 +342,9 @@ impl Relations {
         let number = told.or(oid).unwrap_or_default();
         let places = fit(entry, number, self.seen.get(&number));
         let barrier = match (places.is_some(), entry.trouble) {
-            (true, Some(Trouble::Shape)) => {
+            (true, Some(Trouble::Shape | Trouble::Outdated)) => {
                 entry.trouble = None;
-                Some(Barrier::Reshaped { table: id.clone(), reason: "its columns are others from here".to_owned() })
+                Some(Barrier::Reshaped { table: id.clone(), reason: OTHERS.to_owned() })
             }
             (false, None) => {
                 let reason = misfit(entry, number, self.seen.get(&number)).to_owned();
@@ -483,6 +520,49 @@ mod tests {
         let outcome = relations.replace(&[newer], &all(changed), 0);
         assert!(matches!(outcome.barriers.as_slice(), [Barrier::Reshaped { .. }]), "{outcome:?}");
         assert!(is_read(&mut relations, 7));
+    }
+
+    #[test]
+    fn a_table_that_is_discovered_before_its_rows_tell_that_it_is_another_one_gives_rows_behind_those_of_before() {
+        let narrow = |second: &str, number: u32, typmod: i32| {
+            let (mut facts, mut followed) = (facts(), followed());
+            (facts.attributes[1].type_oid, facts.attributes[1].typmod) = (number, typmod);
+            facts.attributes[1].words = second.to_owned();
+            let table = Arc::make_mut(&mut followed.table);
+            table.columns[1].native_type = second.to_owned();
+            followed.shape = Shape::of(table, vec![0], vec![true, false]);
+            (followed, all(facts))
+        };
+        let (newer, changed) = narrow("character varying(10)", 1043, 14);
+        let is_reshaped = |outcome: &Outcome| matches!(outcome.barriers.as_slice(), [Barrier::Reshaped { .. }]);
+        let described = || {
+            let (mut relations, _) = Relations::new(&[followed()], &all(facts()));
+            relations.describe(&relation(7, "t", NOTE));
+            let outcome = relations.replace(std::slice::from_ref(&newer), &changed, 300);
+            assert!(is_reshaped(&outcome) && outcome.doubts.is_empty() && outcome.added.is_empty(), "{outcome:?}");
+            assert!(!relations.gives(&table().id) && !is_read(&mut relations, 7), "rows of before have other columns");
+            relations
+        };
+        // Nothing is written: it gives rows again where all that was written before has come.
+        let mut quiet = described();
+        assert!(quiet.pass(299).is_empty() && !quiet.gives(&table().id));
+        assert_eq!(quiet.pass(300), [table().id]);
+        assert!(quiet.gives(&table().id) && quiet.way(7).is_none(), "what described it as it was is forgotten");
+        let outcome = quiet.describe(&relation(7, "t", OTHER));
+        assert!(outcome.barriers.is_empty() && outcome.doubts.is_empty() && is_read(&mut quiet, 7), "{outcome:?}");
+        // A row comes before that.
+        let mut busy = described();
+        let outcome = busy.describe(&relation(7, "t", OTHER));
+        assert!(is_reshaped(&outcome) && outcome.doubts.is_empty() && is_read(&mut busy, 7), "{outcome:?}");
+        assert_eq!(busy.pass(300), [table().id]);
+        assert!(is_read(&mut busy, 7));
+        // It is defined anew once more, and then locked.
+        let mut again = described();
+        let (newest, latest) = narrow("character varying(20)", 1043, 24);
+        let outcome = again.replace(std::slice::from_ref(&newest), &latest, 500);
+        assert!(outcome.barriers.is_empty() && again.pass(499).is_empty(), "{outcome:?}");
+        assert!(matches!(again.hold(&table().id, "x".to_owned()), Some(Barrier::Stopped { .. })));
+        assert!(again.pass(500).is_empty() && !again.gives(&table().id), "a lock outlasts that");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::super::super::super::capture::{Followed, Step};
 use super::super::super::super::change::builder::{Cell, RowsBuilder};
-use super::super::super::super::change::{Barrier, Entry, Operation, Transaction};
+use super::super::super::super::change::{Barrier, Entry, OWN_ID, Operation, Transaction};
 use super::super::super::super::schema::TableId;
 use super::super::facts::{AllFacts, Facts};
 use super::super::groups::{Gathered, LOCKED, Origin};
@@ -254,7 +254,7 @@ impl Collector {
         if !self.pending.is_empty() {
             let entries = self.take_pending();
             self.gathered.transactions.push(Transaction {
-                id: format!("table-{last}"),
+                id: format!("{OWN_ID}table-{last}"),
                 position: self.origin.position(self.given),
                 origin: None,
                 committed_us: None,
