@@ -106,6 +106,11 @@ impl Family {
     pub fn name(&self) -> &'static str {
         self.name
     }
+
+    /// The labels that each of its numbers has.
+    pub fn labels(&self) -> &[&'static str] {
+        &self.labels
+    }
 }
 
 /// The families as text, in order; those without a number are left out.

@@ -21,24 +21,25 @@ fn connection(native: &mut Native) -> &mut PgConnection {
     }
 }
 
-async fn text(native: &mut Native, sql: &str) -> String {
+/// The text that a query of one gives.
+pub async fn text(native: &mut Native, sql: &str) -> String {
     sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(connection(native)).await.unwrap()
 }
 
 /// The name of the slot of the store.
-async fn slot(room: &Room) -> String {
+pub async fn slot(room: &Room) -> String {
     let sql = "SELECT name FROM tributary.feed_objects WHERE store = 'pg' AND what = 'replication slot' AND ours";
     eventually("the slot", async || room.session().rows(sql).await.unwrap().pop()).await
 }
 
 /// Waits until nobody reads from a slot.
-async fn released(native: &mut Native, slot: &str) {
+pub async fn released(native: &mut Native, slot: &str) {
     let sql = format!("SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = '{slot}' AND active");
     eventually("the end of the slot's reader", async || (text(native, &sql).await == "0").then_some(())).await;
 }
 
 /// The first row and the third are told, and not the second.
-async fn assert_gap(room: &Room) {
+pub async fn assert_gap(room: &Room) {
     let last = async || told(room.session(), "pg", SHOWN).await.iter().any(|row| row == "insert|orders|3|told again").then_some(());
     eventually("the row behind the gap", last).await;
     let rows = told(room.session(), "pg", SHOWN).await;

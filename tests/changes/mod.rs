@@ -8,6 +8,8 @@
 //!              `harm` is what happens to them, `subscriber` a client that comes back each time
 //! faults_*     each fault of each store: what is told of it
 //! disk_*, replaced_*    the disk of our log is full; another server's data at the same address
+//! published_*  publications that go, come back, or leave something out; what a slot keeps; foreign keys that act
+//! renamed      tables and columns under other names
 //! encrypted    the same over TLS
 //! types        values of every type as feeds and scans give them
 //! pgoutput     PostgreSQL's stream by another reader
@@ -40,7 +42,9 @@ pub mod native;
 mod outbox;
 mod pgoutput;
 mod process;
+mod published_postgres;
 mod relation;
+mod renamed;
 mod replaced_postgres;
 pub mod room;
 mod shaped;

@@ -149,14 +149,14 @@ async fn feeds_are_told_in_views_and_numbers_and_to_those_who_may_see_them() {
     assert!(!text.contains("INSERT"), "{text}");
 }
 
-/// What `/metrics` says.
 /// Settings without TLS.
 fn plain(main: &str) -> String {
     let (before, rest) = main.split_once("[tls]").unwrap();
     format!("{before}{}", &rest[rest.find("[roles").unwrap()..])
 }
 
-async fn metrics(address: &str) -> String {
+/// What `/metrics` says.
+pub async fn metrics(address: &str) -> String {
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
     connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();

@@ -38,6 +38,8 @@ fn question(name: &str) -> String {
 /// What became of a publication.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
+    /// Whether it was not there.
+    pub is_made: bool,
     /// Tables that it had not before.
     pub added: Vec<TableId>,
     /// Tables that it does not have, since somebody holds a lock on them.
@@ -68,7 +70,7 @@ pub(super) async fn bring(inner: &Inner, name: &str, tables: &[Followed]) -> Res
         }
     }
     let added = wanted.into_iter().filter(|id| !present.contains(*id) && !locked.contains(*id)).cloned().collect();
-    Ok(Brought { added, locked })
+    Ok(Brought { is_made: !is_there, added, locked })
 }
 
 /// The same where a table is locked, or is in a schema that may not be used any more: the others do not wait for it. Gives those that could

@@ -26,6 +26,9 @@ const STATUS: Duration = Duration::from_secs(1);
 /// Messages that wait for us; the server waits when there are more.
 const MESSAGES_MAX: usize = 256;
 
+/// Why nothing follows what was read. Without a publication changes are not told, and whether the server says so is a matter of its version.
+pub(super) const UNPUBLISHED: &str = "its publication was removed meanwhile";
+
 /// A stream of messages.
 pub(super) struct Session {
     /// The library's end of it.
@@ -60,14 +63,15 @@ impl Drop for Client {
     }
 }
 
-/// Begins to stream behind `from`, if server and slot are those that were left there.
+/// Begins to stream behind `from`, if server and slot are those that were left there, and the publication, of which is said whether it was
+/// only made now.
 ///
 /// # Errors
 /// Why not.
 pub(super) async fn start(
     inner: &Inner,
     name: &str,
-    publication: &str,
+    publication: (&str, bool),
     from: u64,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<Session, Ended> {
@@ -79,7 +83,13 @@ pub(super) async fn start(
     }
 }
 
-async fn begin(inner: &Inner, name: &str, publication: &str, from: u64, checkpoint: Option<&Checkpoint>) -> Result<Session, Ended> {
+async fn begin(
+    inner: &Inner,
+    name: &str,
+    (publication, is_made): (&str, bool),
+    from: u64,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Session, Ended> {
     let address = &inner.settings.address;
     let store = || inner.name.to_string();
     let tunnel = if Tunnel::is_needed(address) {
@@ -107,6 +117,9 @@ async fn begin(inner: &Inner, name: &str, publication: &str, from: u64, checkpoi
         Slot::read(&texts.collect::<Vec<_>>()).ok_or_else(unreadable)
     });
     slot::judge(slot.transpose()?.as_ref(), name, &address.database, from)?;
+    if is_made && checkpoint.is_some() {
+        return Err(Ended::Lost(UNPUBLISHED.to_owned()));
+    }
     client.start().await.map_err(failed)?;
     client.wait_started().await.map_err(failed)?;
     Ok(Session { client, cluster, timeline: system.timeline, _tunnel: tunnel })

@@ -103,7 +103,7 @@ pub(super) async fn start(
         Some(Some(checkpoint)) if checkpoint.how == How::Log => Some(checkpoint),
         Some(_) => return Err(Ended::Lost("it was followed by other means before".to_owned())),
     };
-    let Brought { added, locked } = match follow.publication {
+    let Brought { is_made, added, locked } = match follow.publication {
         None => Box::pin(publication::bring(inner, &name, tables)).await?,
         Some(_) => Brought::default(),
     };
@@ -115,7 +115,7 @@ pub(super) async fn start(
     let facts = Box::pin(facts::all_in(inner, follow.publication.as_deref())).await?;
     let (near, number, behind) = Box::pin(numbers(inner)).await?;
     let published = follow.publication.as_deref().unwrap_or(&name);
-    let session = Box::pin(session::start(inner, &name, published, place, checkpoint.as_ref())).await?;
+    let session = Box::pin(session::start(inner, &name, (published, is_made), place, checkpoint.as_ref())).await?;
     let origin = Origin { store: inner.name.clone(), how: How::Log, cluster: session.cluster, timeline: session.timeline };
     let known = checkpoint.as_ref().map(|checkpoint| checkpoint.tables.clone());
     let mut groups = Groups::new(origin, place, known, (near, behind), (tables, &locked), &facts);
@@ -383,6 +383,9 @@ impl Feed for Stream {
         let mut locked = Vec::new();
         if self.publication.is_none() {
             let brought = Box::pin(publication::bring(&self.inner, &self.name, tables)).await?;
+            if brought.is_made {
+                return Err(Ended::Lost(session::UNPUBLISHED.to_owned()));
+            }
             self.groups.unsettle(brought.added);
             locked = brought.locked;
         }
