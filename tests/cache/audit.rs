@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use sqlx::Row;
+
 use super::copies::{FROM_COPY, OF_ANY_AGE, reader, until_cached};
 use super::world::{self, TABLES, World};
 use crate::changes::check::Deed;
+use crate::changes::native::Native;
 use crate::commit::eventually;
 use crate::commit::stage::ACCOUNTS;
 use crate::support::proxy::Session;
@@ -101,9 +104,12 @@ async fn nothing_is_found_in_copies_of_a_file_while_others_write() {
     Box::pin(finds_nothing(world::of_sqlite().await)).await;
 }
 
-/// What no log tells of is found, told in counts, and mended.
-async fn finds(world: World, untold: &[&str]) {
-    let mut world = audited(world).await;
+/// What no log tells: a row has another value, there is a new one, and one is gone.
+const UNTOLD: &str = "UPDATE accounts SET balance = 77777 WHERE _id = 2; INSERT INTO accounts VALUES (900, 77777); \
+    DELETE FROM accounts WHERE _id = 3";
+
+/// What no log tells of is found, told in counts, and mended. `untold` are statements that do [`UNTOLD`] in one transaction.
+async fn finds(mut world: World, untold: &[&str]) {
     let store = world.store;
     compared(world.room.session(), store, 2).await;
     for statement in untold {
@@ -113,14 +119,16 @@ async fn finds(world: World, untold: &[&str]) {
         Some(found(world.room.session(), store).await).filter(|found| found.divergences > 0)
     })
     .await;
-    assert!(found.what.starts_with("1 with other values in the copy"), "{store}: {found:?}");
+    let expected = "1 not in the copy, 1 in the copy only, 1 with other values in the copy, of ";
+    assert!(found.divergences == 3 && found.what.starts_with(expected), "{store}: {found:?}");
     assert!(!found.what.contains("77777"), "a value is told: {found:?}");
     // Copies do not learn of it by any event, so that only loading them again brings it.
     let session = reader(world.address(), &OF_ANY_AGE).await;
-    let sql = format!("SELECT balance FROM {store}.accounts WHERE _id = 2");
-    eventually(&format!("the mended copy of {store}"), async || (session.answer(&sql).await == "77777").then_some(())).await;
+    let sql = format!("SELECT _id, balance FROM {store}.accounts WHERE _id IN (2, 3, 900) ORDER BY _id");
+    let mended = async || (session.answer(&sql).await == "2|77777\n900|77777").then_some(());
+    eventually(&format!("the mended copy of {store}"), mended).await;
     until_cached(world.room.session(), store, &TABLES).await;
-    assert_eq!(super::copies::copied(&session, (store, "accounts"), &sql).await, ["77777"]);
+    assert_eq!(super::copies::copied(&session, (store, "accounts"), &sql).await, ["2|77777", "900|77777"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,13 +139,28 @@ async fn what_postgres_has_published_nowhere_is_found() {
              EXECUTE format('ALTER PUBLICATION %I SET (publish = ''{what}'')', name); END $$"
         )
     };
-    let (less, all) = (publishes("insert"), publishes("insert, update, delete, truncate"));
-    let untold = [less.as_str(), "UPDATE accounts SET balance = 77777 WHERE _id = 2", all.as_str()];
-    Box::pin(finds(world::of_postgres().await, &untold)).await;
+    let (less, all) = (publishes("truncate"), publishes("insert, update, delete, truncate"));
+    let world = audited(world::of_postgres().await).await;
+    Box::pin(finds(world, &[less.as_str(), "BEGIN", UNTOLD, "COMMIT", all.as_str()])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_binlog_of_mariadb_is_found() {
-    let untold = ["SET sql_log_bin = 0", "UPDATE accounts SET balance = 77777 WHERE _id = 2", "SET sql_log_bin = 1"];
-    Box::pin(finds(world::of_mariadb().await, &untold)).await;
+    let world = audited(world::of_mariadb().await).await;
+    Box::pin(finds(world, &["SET sql_log_bin = 0", "BEGIN", UNTOLD, "COMMIT", "SET sql_log_bin = 1"])).await;
+}
+
+/// Whoever looks at the triggers before and behind it finds them as they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_trigger_of_a_file_has_run_for_is_found() {
+    let mut world = audited(world::of_sqlite().await).await;
+    let Native::Sqlite(connection) = &mut world.native else { panic!("this is no file") };
+    let triggers = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'accounts' ORDER BY rowid";
+    let triggers = sqlx::raw_sql(triggers).fetch_all(connection).await.unwrap();
+    assert_eq!(triggers.len(), 3, "the table has not the triggers of its feed");
+    let each = |place: usize| triggers.iter().map(move |row| row.get::<String, _>(place));
+    let dropped: Vec<String> = each(0).map(|name| format!("DROP TRIGGER \"{name}\"")).collect();
+    let made: Vec<String> = each(1).collect();
+    let (dropped, made) = (dropped.join("; "), made.join("; "));
+    Box::pin(finds(world, &["BEGIN IMMEDIATE", dropped.as_str(), UNTOLD, made.as_str(), "COMMIT"])).await;
 }

@@ -9,6 +9,7 @@
 //! declared     store files, ALTER TABLE and CALL, EXPLAIN, and what is not cached
 //! guarantees   what a session may rely on, and what it sets; `carried`, from one connection and instance to another
 //! outages      a store that is away, silent, or no longer followed: what is read then
+//! faults       feeds that lose their place, and what is read of copies, views and results then
 //! gap          transactions that are in the log of their store before anybody sees them there
 //! audit        rows of copies are those of their stores, and what no log has told is found
 //! conflicts    blocks that change what they have read from copies
@@ -31,6 +32,7 @@ mod client;
 mod conflicts;
 pub mod copies;
 mod declared;
+mod faults;
 mod follows;
 mod gap;
 mod guarantees;

@@ -1,12 +1,19 @@
 //! Materialized views over two stores: they have what their query gives after every write, whoever writes, and say how they are kept.
 
+use mongodb::bson::{Document, doc};
+use sqlx::Connection;
+use sqlx::mysql::MySqlConnection;
+
 use super::copies::{FROM_COPY, FROM_STORE, reader};
+use super::world::cached;
 use crate::behaviour::watching::number;
 use crate::changes::follow::until_streaming;
 use crate::changes::native::Native;
 use crate::changes::room::{self, LOG, OUTBOX, Room};
 use crate::commit::eventually;
+use crate::commit::stage::{keep_images, mongodb_client};
 use crate::differential::random::Random;
+use crate::support;
 use crate::support::proxy::{self, Place, Session};
 
 const CUSTOMERS: &str = "PRAGMA journal_mode = wal; CREATE TABLE customers (id INTEGER PRIMARY KEY, region TEXT, grade INTEGER); \
@@ -54,17 +61,22 @@ impl Market {
         reader(self.room.server().addresses()[0], settings).await
     }
 
-    /// How often a view of `public` was computed for keys alone.
-    async fn keyed(&self, name: &str) -> u64 {
-        let http = self.room.server().http_address().unwrap();
-        number(http, &format!("tributary_view_keyed_total{{view=\"public.{name}\"}}")).await
-    }
-
     /// Makes a materialized view and waits until its rows are kept.
     pub async fn view(&self, name: &str, query: &str) {
-        self.session().answer(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
-        until_kept(self.session(), name).await;
+        make(self.session(), name, query).await;
     }
+}
+
+/// How often a view of `public` was computed for keys alone.
+async fn keyed(room: &Room, name: &str) -> u64 {
+    let http = room.server().http_address().unwrap();
+    number(http, &format!("tributary_view_keyed_total{{view=\"public.{name}\"}}")).await
+}
+
+/// Makes a materialized view and waits until its rows are kept.
+async fn make(session: &Session, name: &str, query: &str) {
+    session.answer(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    until_kept(session, name).await;
 }
 
 /// Waits until a view of `public` has rows that are read.
@@ -132,74 +144,159 @@ async fn a_view_over_postgres_and_a_file_follows_writes_behind_the_proxy_and_thr
     assert_eq!(reason, "maintained incrementally");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn views_of_every_kind_have_what_their_queries_give_on_postgres_and_a_file_after_each_write() {
-    let mut market = Box::pin(Market::open()).await;
-    let views = [
-        ("joined", "SELECT o.id, o.amount * 2 AS twice, c.region FROM pg.orders o LEFT JOIN file.customers c ON c.id = o.customer"),
-        (
-            "grouped",
-            "SELECT c.region, count(*) AS n, sum(o.price) AS s, min(o.amount) AS a, max(o.amount) AS b, \
-            count(DISTINCT o.amount) AS d FROM pg.orders o JOIN file.customers c ON c.id = o.customer GROUP BY c.region",
-        ),
-        ("whole_of_it", "SELECT count(*) AS n, sum(amount) AS s, avg(amount) AS a FROM pg.orders WHERE amount > 10"),
-        ("several", "SELECT region FROM file.customers UNION ALL SELECT 'none' FROM pg.orders WHERE customer IS NULL"),
-        ("regions", "SELECT DISTINCT region FROM file.customers"),
-        ("many", "SELECT customer, sum(amount) AS s FROM pg.orders GROUP BY customer HAVING sum(amount) > 15"),
-        // What is computed for the customers of what has changed.
-        (
-            "placed",
-            "SELECT customer, id, row_number() OVER (PARTITION BY customer ORDER BY amount DESC, id) AS place FROM pg.orders",
-        ),
-        (
-            "listed",
-            "SELECT o.customer, string_agg(c.region, ',' ORDER BY o.id) AS regions FROM pg.orders o \
-            LEFT JOIN file.customers c ON c.id = o.customer GROUP BY o.customer",
-        ),
-        // What is computed as a whole.
-        ("ranked", "SELECT id, rank() OVER (ORDER BY amount DESC, id) AS place FROM pg.orders"),
-        ("first_two", "SELECT id, amount FROM pg.orders ORDER BY amount DESC, id LIMIT 2"),
-        // Of another view.
-        ("over", "SELECT region, n * 10 AS tens FROM public.grouped"),
-    ];
-    for (name, query) in views {
-        market.view(name, query).await;
+/// Views of every kind over orders and customers, whose names are put in.
+const EVERY_KIND: [(&str, &str); 11] = [
+    ("joined", "SELECT o.id, o.amount * 2 AS twice, c.region FROM @orders o LEFT JOIN @customers c ON @id = o.customer"),
+    (
+        "grouped",
+        "SELECT c.region, count(*) AS n, sum(o.price) AS s, min(o.amount) AS a, max(o.amount) AS b, \
+        count(DISTINCT o.amount) AS d FROM @orders o JOIN @customers c ON @id = o.customer GROUP BY c.region",
+    ),
+    ("whole_of_it", "SELECT count(*) AS n, sum(amount) AS s, avg(amount) AS a FROM @orders WHERE amount > 10"),
+    ("several", "SELECT region FROM @customers UNION ALL SELECT 'none' FROM @orders WHERE customer IS NULL"),
+    ("regions", "SELECT DISTINCT region FROM @customers"),
+    ("many", "SELECT customer, sum(amount) AS s FROM @orders GROUP BY customer HAVING sum(amount) > 15"),
+    // What is computed for the customers of what has changed.
+    ("placed", "SELECT customer, id, row_number() OVER (PARTITION BY customer ORDER BY amount DESC, id) AS place FROM @orders"),
+    (
+        "listed",
+        "SELECT o.customer, string_agg(c.region, ',' ORDER BY o.id) AS regions FROM @orders o \
+        LEFT JOIN @customers c ON @id = o.customer GROUP BY o.customer",
+    ),
+    // What is computed as a whole.
+    ("ranked", "SELECT id, rank() OVER (ORDER BY amount DESC, id) AS place FROM @orders"),
+    ("first_two", "SELECT id, amount FROM @orders ORDER BY amount DESC, id LIMIT 2"),
+    // Of another view.
+    ("over", "SELECT region, n * 10 AS tens FROM public.grouped"),
+];
+
+/// What is done to a customer.
+#[derive(Debug)]
+enum Change {
+    /// It is added with a region and a grade, where it is not there.
+    Added(String, i64),
+    /// It has another region.
+    Moved(String),
+    Gone,
+}
+
+impl Change {
+    /// Does it past Tributary.
+    async fn run(&self, native: &mut Native, id: i64) {
+        let sql = match self {
+            Self::Added(region, grade) => format!("INSERT OR IGNORE INTO customers VALUES ({id}, '{region}', {grade})"),
+            Self::Moved(region) => format!("UPDATE customers SET region = '{region}' WHERE id = {id}"),
+            Self::Gone => format!("DELETE FROM customers WHERE id = {id}"),
+        };
+        let Native::MongoDb { database, .. } = native else { return native.run(&sql).await };
+        let (customers, which) = (database.collection::<Document>("customers"), doc! { "_id": id });
+        match self {
+            Self::Added(region, grade) => {
+                let set = doc! { "$setOnInsert": { "region": region.as_str(), "grade": *grade } };
+                customers.update_one(which, set).upsert(true).await.unwrap();
+            }
+            Self::Moved(region) => {
+                customers.update_one(which, doc! { "$set": { "region": region.as_str() } }).await.unwrap();
+            }
+            Self::Gone => {
+                customers.delete_one(which).await.unwrap();
+            }
+        }
     }
-    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+}
+
+/// The names of both tables, and of the column by which customers are told apart.
+struct Stores {
+    orders: &'static str,
+    customers: &'static str,
+    id: &'static str,
+}
+
+/// Compares views of every kind with their queries after each of some writes that look random.
+async fn follow_of_every_kind(room: &Room, (orders, customers): (&mut Native, &mut Native), stores: Stores, writes: usize) {
+    let session = room.session();
+    let put_in =
+        |query: &str| query.replace("@orders", stores.orders).replace("@customers", stores.customers).replace("@id", stores.id);
+    let views = EVERY_KIND.map(|(name, query)| (name, put_in(query)));
+    for (name, query) in &views {
+        make(session, name, query).await;
+    }
+    let address = room.server().addresses()[0];
+    let (kept, of_stores) = (reader(address, &FROM_COPY).await, reader(address, &FROM_STORE).await);
     let mut random = Random::new(7);
-    for number in 0..40 {
+    for number in 0..writes {
         let (id, customer) = (random.below(30) + 1, random.below(6) + 1);
         let amount = random.below(50);
-        let (is_of_pg, sql) = match random.below(7) {
-            0 => (true, format!("INSERT INTO orders VALUES ({}, {customer}, {amount}, {amount}.5)", 100 + number)),
-            1 => (true, format!("UPDATE orders SET amount = {amount}, customer = NULL WHERE id = {id}")),
-            2 => (true, format!("UPDATE orders SET customer = {customer} WHERE id >= {id}")),
-            3 => (true, format!("DELETE FROM orders WHERE id = {}", 100 + random.below(number + 1))),
-            4 => (false, format!("INSERT OR IGNORE INTO customers VALUES ({customer}, 'r{}', {amount})", amount % 3)),
-            5 => (false, format!("UPDATE customers SET region = 'r{}' WHERE id = {customer}", amount % 4)),
-            _ => (false, format!("DELETE FROM customers WHERE id = {customer}")),
+        let of_customer = i64::try_from(customer).unwrap();
+        let step = match random.below(7) {
+            0 => Ok(format!("INSERT INTO orders VALUES ({}, {customer}, {amount}, {amount}.5)", 100 + number)),
+            1 => Ok(format!("UPDATE orders SET amount = {amount}, customer = NULL WHERE id = {id}")),
+            2 => Ok(format!("UPDATE orders SET customer = {customer} WHERE id >= {id}")),
+            3 => Ok(format!("DELETE FROM orders WHERE id = {}", 100 + random.below(number + 1))),
+            4 => Err(Change::Added(format!("r{}", amount % 3), i64::try_from(amount).unwrap())),
+            5 => Err(Change::Moved(format!("r{}", amount % 4))),
+            _ => Err(Change::Gone),
         };
-        if is_of_pg {
-            market.pg.run(&sql).await
-        } else {
-            market.file.run(&sql).await
+        match &step {
+            Ok(sql) => orders.run(sql).await,
+            Err(change) => change.run(customers, of_customer).await,
         }
-        for (name, query) in views {
-            compare((&kept, &stores), name, query, &sql).await;
+        for (name, query) in &views {
+            compare((&kept, &of_stores), name, query, &format!("write {number}: {step:?}")).await;
         }
     }
-    for (name, _) in views {
-        let (state, reason, served) = standing(market.session(), name).await;
-        assert!(state == "kept" && served > 0, "{name} is {state} ({reason}), read {served} times");
-        let how = match name {
-            "ranked" | "first_two" => "maintained whole: ",
-            "placed" | "listed" => "maintained by key (customer): ",
-            _ => "maintained incrementally",
-        };
-        assert!(reason.starts_with(how), "{name}: {reason}");
-        let keyed = market.keyed(name).await;
-        assert_eq!(keyed > 0, how.contains("by key"), "{name} was computed for keys {keyed} times");
+    for (name, _) in &views {
+        assert_kept_as(room, name).await;
     }
+}
+
+/// A view of [`EVERY_KIND`] is read, and kept as it can be.
+async fn assert_kept_as(room: &Room, name: &str) {
+    let (state, reason, served) = standing(room.session(), name).await;
+    assert!(state == "kept" && served > 0, "{name} is {state} ({reason}), read {served} times");
+    let how = match name {
+        "ranked" | "first_two" => "maintained whole: ",
+        "placed" | "listed" => "maintained by key (customer): ",
+        _ => "maintained incrementally",
+    };
+    assert!(reason.starts_with(how), "{name}: {reason}");
+    let keyed = keyed(room, name).await;
+    assert_eq!(keyed > 0, how.contains("by key"), "{name} was computed for keys {keyed} times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_every_kind_have_what_their_queries_give_on_postgres_and_a_file_after_each_write() {
+    let Market { room, mut pg, mut file } = Box::pin(Market::open()).await;
+    let stores = Stores { orders: "pg.orders", customers: "file.customers", id: "c.id" };
+    Box::pin(follow_of_every_kind(&room, (&mut pg, &mut file), stores, 40)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_every_kind_have_what_their_queries_give_on_mariadb_and_mongodb_after_each_write() {
+    let (mariadb, mongodb, place) = (room::mariadb().await, support::mongodb().await, Place::new());
+    let database = mariadb.fresh_database().await.unwrap();
+    let options = mariadb.mysql_options().database(&database);
+    let mut orders = Native::MariaDb(MySqlConnection::connect_with(&options).await.unwrap());
+    orders.run(ORDERS).await;
+    place.mariadb("maria", mariadb, &database, &format!("changes.tables = [\"{database}.*\"]\n{LOG}"));
+    let (client, name) = (mongodb_client(mongodb).await, mongodb.fresh_database().await.unwrap());
+    let database = client.database(&name);
+    let first =
+        [doc! { "_id": 1_i64, "region": "north", "grade": 1_i64 }, doc! { "_id": 2_i64, "region": "south", "grade": 2_i64 }];
+    let collection = database.collection::<Document>("customers");
+    collection.insert_many(first).await.unwrap();
+    collection.insert_one(doc! { "_id": 3_i64, "region": "north" }).await.unwrap();
+    let columns = "_id = \"bigint\"\nregion = \"text\"\ngrade = \"bigint\"\n";
+    let lines = format!("{LOG}{}sample = 0\n[collections.customers.columns]\n{columns}", cached(&["customers"]));
+    keep_images(&database, &["customers"], &lines).await;
+    place.mongodb("mongo", mongodb, &name, &lines);
+    place.show_metrics();
+    let room = Box::pin(Room::open(place)).await;
+    until_streaming(room.session(), "maria", &["orders"]).await;
+    until_streaming(room.session(), "mongo", &["customers"]).await;
+    let mut customers = Native::MongoDb { client, database, open: None };
+    let stores = Stores { orders: "maria.orders", customers: "mongo.customers", id: "c._id" };
+    Box::pin(follow_of_every_kind(&room, (&mut orders, &mut customers), stores, 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +321,7 @@ async fn a_view_over_postgres_with_a_window_says_that_it_is_kept_by_key_and_foll
     let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
     let plan = kept.answer("EXPLAIN ANALYZE SELECT * FROM placed").await;
     assert!(plan.contains("Maintained: by key (customer): a window function needs all rows (public.placed)"), "{plan}");
-    let before = market.keyed("placed").await;
+    let before = keyed(&market.room, "placed").await;
     let writes = [
         "UPDATE orders SET customer = 2 WHERE id = 1",
         "UPDATE orders SET customer = NULL WHERE id = 2",
@@ -237,7 +334,7 @@ async fn a_view_over_postgres_with_a_window_says_that_it_is_kept_by_key_and_foll
     }
     assert_eq!(kept.answer("SELECT place FROM placed WHERE id = 1").await, "2");
     assert!(standing(market.session(), "placed").await.2 > 0, "its rows were never read");
-    assert!(market.keyed("placed").await > before, "nothing was computed for keys");
+    assert!(keyed(&market.room, "placed").await > before, "nothing was computed for keys");
 }
 
 #[tokio::test(flavor = "multi_thread")]

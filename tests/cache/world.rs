@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mongodb::bson::{Document, doc};
+use tributary::sandbox::{MariaDb, Mongo};
 
 use super::behind::Behind;
 use super::copies::{reader, until_cached};
@@ -49,7 +50,12 @@ pub async fn of_postgres() -> World {
 
 /// Over a database of MariaDB.
 pub async fn of_mariadb() -> World {
-    let (room, mut native) = Box::pin(room::of_mariadb(&statements(), &lines(LOG), &TABLES)).await;
+    on_mariadb(room::mariadb().await).await
+}
+
+/// The same on a server.
+pub async fn on_mariadb(server: &MariaDb) -> World {
+    let (room, mut native) = Box::pin(room::on_mariadb(server, &statements(), &lines(LOG), &TABLES)).await;
     // Without locks of what lies between rows.
     native.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
     World::new(room, native, "maria").await
@@ -62,15 +68,24 @@ pub async fn of_sqlite() -> World {
     World::new(room, native, "file").await
 }
 
-/// Over a database of MongoDB.
-pub async fn of_mongodb() -> World {
+/// The collections and what is in them.
+pub fn documents() -> [(&'static str, Vec<Document>); 3] {
     let accounts: Vec<Document> = (1..=ACCOUNTS).map(|id| doc! { "_id": id, "balance": START }).collect();
     let moves: Vec<Document> = (1..=ACCOUNTS).map(|id| doc! { "_id": id, "account": 0_i64, "amount": START }).collect();
     let lists: Vec<Document> = (1..=LISTS).map(|id| doc! { "_id": id, "v": "" }).collect();
-    let documents = [("accounts", accounts), ("moves", moves), ("lists", lists)];
+    [("accounts", accounts), ("moves", moves), ("lists", lists)]
+}
+
+/// Over a database of MongoDB.
+pub async fn of_mongodb() -> World {
+    on_mongodb(support::mongodb().await).await
+}
+
+/// The same on a server.
+pub async fn on_mongodb(server: &Mongo) -> World {
     let lines = format!("{}{COLLECTIONS}", lines(LOG));
-    let (room, database) = Box::pin(room::of_mongodb(&documents, &lines)).await;
-    let client = mongodb_client(support::mongodb().await).await;
+    let (room, database) = Box::pin(room::on_mongodb(server, &documents(), &lines)).await;
+    let client = mongodb_client(server).await;
     let native = Native::MongoDb { database: client.database(database.name()), client, open: None };
     World::new(room, native, "mongo").await
 }
