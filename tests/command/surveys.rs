@@ -311,6 +311,34 @@ async fn check_says_which_collections_of_mongodb_cannot_be_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_an_account_of_mongodb_lacks_and_what_collections_without_images_cost() {
+    let server = room::own_mongodb(&[]).await;
+    let client = mongodb_client(&server).await;
+    let (admin, shop) = (client.database("admin"), client.database("shop"));
+    shop.collection::<Document>("orders").insert_one(doc! { "n": 1_i64 }).await.unwrap();
+    let finds =
+        doc! { "resource": { "db": "shop", "collection": "" }, "actions": ["find", "listCollections", "listIndexes", "collStats"] };
+    let run = async |command: Document| drop(admin.run_command(command).await.unwrap());
+    run(doc! { "createRole": "finder", "privileges": [finds], "roles": [] }).await;
+    run(doc! { "createUser": "reader", "pwd": "secret", "roles": ["finder"] }).await;
+    let place = Place::new();
+    let account = format!(
+        "kind = \"mongodb\"\nhosts = [\"{}:{}\"]\nuser = \"reader\"\npassword = \"secret\"\nauth_source = \"admin\"\nreplica_set = \"{}\"\n",
+        server.host(),
+        server.port(),
+        server.replica_set(),
+    );
+    place.write("stores/mongo.toml", &format!("{account}database = \"shop\"\ndatabases = [\"shop\"]\n{LOG}"));
+    refused(&place, "may not open change streams", "the role read on the databases");
+    run(doc! { "grantRolesToUser": "reader", "roles": [{ "role": "read", "db": "shop" }] }).await;
+    let told = served(&place);
+    expect(&told, "shop.orders", ("ok", "", ""));
+    expect(&told, "changeStreamPreAndPostImages", ("caution", "no copy can be kept: shop.orders", "collMod: \"orders\""));
+    shop.run_command(doc! { "collMod": "orders", "changeStreamPreAndPostImages": { "enabled": true } }).await.unwrap();
+    assert!(line(&served(&place), "changeStreamPreAndPostImages").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_says_which_tables_of_a_file_cannot_be_followed() {
     let tables = "CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT UNIQUE); CREATE TABLE keyless (v TEXT); \
         CREATE TABLE days (day DATE PRIMARY KEY); CREATE VIEW seen AS SELECT * FROM orders";

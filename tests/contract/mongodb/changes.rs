@@ -1,5 +1,6 @@
 //! Changes of a replica set, written behind the connector.
 
+mod grants;
 mod rest;
 
 use std::sync::Arc;

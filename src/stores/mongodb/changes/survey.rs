@@ -9,9 +9,10 @@ use mongodb::bson::{Document, Timestamp, doc};
 use super::super::own::{answer, number};
 use super::super::pool::{Deployment, Pool};
 use super::super::schema::documents;
+use super::open::{Failed, Pace, Start, open};
 use super::stream::WIRE_MIN;
 use crate::stores::StoreError;
-use crate::stores::capture::{Follow, Followed, How, Judged, Survey};
+use crate::stores::capture::{Ended, Follow, Followed, How, Judged, Survey};
 use crate::stores::change::Shape;
 use crate::stores::commit::{Caution, is_own_name};
 use crate::stores::schema::{Table, TableId, TableKind};
@@ -20,6 +21,12 @@ use crate::stores::schema::{Table, TableId, TableKind};
 const SNAPSHOTS_KEPT: u64 = 300;
 /// A history shorter than this may not outlast a night.
 const HISTORY_MIN: Duration = Duration::from_secs(24 * 3_600);
+/// How long a stream may take to be opened that is only tried.
+const TRY: Duration = Duration::from_secs(5);
+/// How long the server would wait for something to happen in it, which it is not asked for.
+const AWAIT: Duration = Duration::from_millis(100);
+/// How many collections a caution names.
+const NAMED_MAX: usize = 3;
 
 /// Which deployment it is, and where it is.
 #[derive(Debug, Clone)]
@@ -117,17 +124,37 @@ pub(super) fn closed(deployment: Deployment, follow: &Follow, store: &str) -> Op
 /// What the server answered.
 pub(super) async fn survey(pool: &Pool, follow: &Follow, tables: &[Arc<Table>]) -> Result<Survey, StoreError> {
     let deployment = pool.deployment().await?;
-    let refused = closed(deployment, follow, &pool.context.store);
+    let mut refused = closed(deployment, follow, &pool.context.store);
     let wanted: Vec<&Arc<Table>> = tables.iter().filter(|table| follow.wants(&table.id) || is_own_name(&table.id.name)).collect();
     let databases: BTreeSet<&str> = wanted.iter().map(|table| table.id.namespace.as_str()).collect();
     let mut listed = BTreeMap::new();
     for database in databases {
         list(pool, database, &mut listed).await?;
     }
-    let judged = wanted.into_iter().map(|table| judge(table, listed.get(&table.id))).collect();
+    let judged: Vec<Judged> = wanted.into_iter().map(|table| judge(table, listed.get(&table.id))).collect();
     let oldest = if deployment.replicated { oldest(pool).await? } else { None };
-    let cautions = oldest.and_then(|oldest| short(oldest, now_s())).into_iter().collect();
+    let cautions = oldest.and_then(|oldest| short(oldest, now_s())).into_iter().chain(in_parts(&judged)).collect();
+    if refused.is_none() {
+        refused = denied(pool, &judged).await;
+    }
     Ok(Survey { tables: judged, cautions, refused, objects: Vec::new() })
+}
+
+/// Why the account may have no stream of these collections, and what mends it: only the answer to a try tells. Whatever else keeps one
+/// from being opened is told when a feed begins.
+async fn denied(pool: &Pool, judged: &[Judged]) -> Option<(String, String)> {
+    let mut followed = Vec::new();
+    for each in judged {
+        if let Judged::Followed(each) = each {
+            followed.push(&each.table.id);
+        }
+    }
+    let opening = Box::pin(open(pool, followed.iter().copied(), &Start::Now, (Pace::Usual, AWAIT)));
+    match tokio::time::timeout(TRY, opening).await {
+        Ok(Err(Failed::Ended(Ended::Refused { reason, mend }))) => Some((reason, mend)),
+        // The driver has the server let go of it.
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// The kinds and options of the collections of a database.
@@ -165,6 +192,29 @@ fn judge(table: &Arc<Table>, listed: Option<&Document>) -> Judged {
     let has_images = images.is_some_and(|images| images.get_bool("enabled").unwrap_or(false));
     let always_known = (0..table.columns.len()).map(|column| has_images || key.columns.contains(&column)).collect();
     Judged::Followed(Followed { table: Arc::clone(table), shape: Shape::of(table, key.columns.clone(), always_known) })
+}
+
+/// That of some collections parts of documents are told, and what that costs. Events that are ours come as whole documents.
+fn in_parts(judged: &[Judged]) -> Option<Caution> {
+    let lacking = judged.iter().filter_map(|judged| match judged {
+        Judged::Followed(followed) if !followed.shape.always_known.iter().all(|is_known| *is_known) => Some(&followed.table.id),
+        Judged::Followed(_) | Judged::StoreOnly { .. } => None,
+    });
+    let lacking: Vec<&TableId> = lacking.filter(|table| !is_own_name(&table.name)).collect();
+    let first = lacking.first()?;
+    let named = lacking.iter().take(NAMED_MAX).map(|table| format!("{}.{}", table.namespace, table.name));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match lacking.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(Caution {
+        key: "changeStreamPreAndPostImages",
+        told: format!(
+            "without images an update tells the fields that it sets and a delete its key alone, and no copy can be kept: {named}{more}"
+        ),
+        mend: format!("db.runCommand({{ collMod: {:?}, changeStreamPreAndPostImages: {{ enabled: true }} }})", first.name),
+    })
 }
 
 /// That the server keeps too little of its history.
@@ -219,6 +269,21 @@ mod tests {
             assert_eq!(known(Some(&listed)), None, "{listed}");
         }
         assert!(matches!(judge(&table(false), None), Judged::StoreOnly { .. }));
+    }
+
+    #[test]
+    fn collections_of_which_parts_are_told_are_cautioned_about_together() {
+        let images = doc! { "options": { "changeStreamPreAndPostImages": { "enabled": true } } };
+        let of = |name: &str, listed: Option<&Document>| {
+            let mut table = Table::clone(&table(true));
+            table.id.name = name.to_owned();
+            judge(&Arc::new(table), listed)
+        };
+        assert_eq!(in_parts(&[of("orders", Some(&images)), of("tributary_outbox", None), judge(&table(false), None)]), None);
+        let some = in_parts(&[of("a", Some(&images)), of("b", None), of("c", None)]).unwrap();
+        assert!(some.told.ends_with("kept: shop.b, shop.c") && some.mend.contains("collMod: \"b\""), "{some:?}");
+        let many: Vec<Judged> = ["a", "b", "c", "d"].into_iter().map(|name| of(name, None)).collect();
+        assert!(in_parts(&many).unwrap().told.ends_with("kept: shop.a, shop.b, shop.c and 1 more"));
     }
 
     #[test]

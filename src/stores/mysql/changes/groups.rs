@@ -102,6 +102,8 @@ pub(super) struct Machine {
     steps: VecDeque<Step>,
     /// Whether a place was reached that was not told.
     has_moved: bool,
+    /// What has ended it by its form.
+    malformed: Option<Malformed>,
 }
 
 fn refused(reason: &str, mend: &str) -> Ended {
@@ -127,6 +129,7 @@ impl Machine {
             next_tables: None,
             steps: VecDeque::new(),
             has_moved: true,
+            malformed: None,
         }
     }
 
@@ -210,7 +213,13 @@ impl Machine {
         }
     }
 
-    fn broken(&self, malformed: Malformed) -> Ended {
+    /// What an event had not the form of, when that is why the last one has ended the feed.
+    pub(super) fn malformed(&self) -> Option<Malformed> {
+        self.malformed
+    }
+
+    fn broken(&mut self, malformed: Malformed) -> Ended {
+        self.malformed = Some(malformed);
         let reason = format!("The binlog holds something that cannot be read: {}.", malformed.0);
         Ended::Again(StoreError::ConnectionLost { store: self.out.about().store.to_string(), reason })
     }

@@ -51,6 +51,7 @@ mod survey;
 mod tracked;
 mod values;
 
+use bytes::Malformed;
 use charsets::Charsets;
 use events::{Event, kind};
 use groups::{Begun, Machine};
@@ -285,7 +286,8 @@ impl Capture for Binlog {
         let history = History::new(Arc::clone(&shared));
         let reader = Arc::clone(&shared.readers);
         let (ended, seen) = (None, Seen::default());
-        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended, seen, told, taken: 0, _reader: reader }))
+        let is_careful = shared.broken.is_ahead("", 0);
+        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended, seen, told, taken: 0, is_careful, _reader: reader }))
     }
 
     fn look_again(&self) {
@@ -395,6 +397,8 @@ struct BinlogFeed {
     /// What others are told of `seen`.
     told: Arc<Mutex<Seen>>,
     taken: usize,
+    /// Whether something may come that could not be read: what has ended is given before it.
+    is_careful: bool,
     /// Says that positions are compared with its own.
     _reader: Arc<()>,
 }
@@ -405,7 +409,11 @@ impl BinlogFeed {
             Message::Event(event, room) => {
                 self.look(&event);
                 let is_heartbeat = [kind::HEARTBEAT, kind::HEARTBEAT_LONG].contains(&event.kind);
-                let outcome = self.machine.event(event);
+                let outcome = self.machine.event(event).map_err(|ended| match self.machine.malformed() {
+                    Some(Malformed(what)) => self.unread(what),
+                    None => ended,
+                });
+                self.is_careful = self.is_careful && self.shared.broken.is_ahead(&self.seen.file, self.seen.end);
                 drop(room);
                 if is_heartbeat && !self.history.goes_on(self.machine.applied()) {
                     let reason = "the server does not seem to write the log that is read";
@@ -417,11 +425,20 @@ impl BinlogFeed {
                 self.ended = Some(self.shared.broken.met(self.shared.place(), &self.seen.file, end));
                 Ok(())
             }
+            Message::Unread(what) => {
+                self.ended = Some(self.unread(what));
+                Ok(())
+            }
             Message::Ended(ended) => {
                 self.ended = Some(ended);
                 Ok(())
             }
         }
+    }
+
+    /// What was taken last, or comes behind it, cannot be read.
+    fn unread(&self, what: &str) -> Ended {
+        self.shared.broken.unread(self.shared.place(), (&self.seen.file, self.seen.end), what)
     }
 
     fn look(&mut self, event: &Event) {
@@ -453,8 +470,7 @@ impl BinlogFeed {
     /// Why nothing more comes, once everything was given.
     fn over(&mut self) -> Ended {
         // The task tells why it ends, unless it has panicked.
-        let vanished = || Ended::Again(self.shared.place().lost("the reader of the binlog has failed"));
-        self.ended.take().unwrap_or_else(vanished)
+        self.ended.take().unwrap_or_else(|| self.unread("its reader has failed"))
     }
 }
 
@@ -471,6 +487,11 @@ impl Feed for BinlogFeed {
                     Some(step) => Ok(step),
                     None => Err(self.over()),
                 };
+            }
+            if self.is_careful
+                && let Some(step) = self.pause()?
+            {
+                return Ok(step);
             }
             match self.link.inbox.try_recv() {
                 Ok(message) => self.take(message)?,
@@ -528,6 +549,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::super::super::connector::StoreName;
+    use super::events::samples::{event, hex};
+    use super::rows::samples::{POLICY, followed};
     use super::*;
     use crate::options::Secrets;
 
@@ -547,10 +570,14 @@ mod tests {
         }
     }
 
+    fn store_of_tests() -> Store {
+        let file: toml::Table = toml::from_str("host = '127.0.0.1'\nport = 1\nuser = 'u'\ndatabase = 'd'").unwrap();
+        super::super::store(&StoreName::new("s"), "stores.s", &file, &NoSecrets).unwrap()
+    }
+
     #[test]
     fn an_event_is_counted_over_all_tries_of_a_feed_until_somebody_looks() {
-        let file: toml::Table = toml::from_str("host = '127.0.0.1'\nport = 1\nuser = 'u'\ndatabase = 'd'").unwrap();
-        let store = super::super::store(&StoreName::new("s"), "stores.s", &file, &NoSecrets).unwrap();
+        let store = store_of_tests();
         // Each try makes its own.
         let tried = || {
             let binlog = binlog(&store);
@@ -559,6 +586,82 @@ mod tests {
         assert_eq!([tried(), tried(), tried(), tried()], [false, false, true, true]);
         capture(&store).unwrap().look_again();
         assert_eq!([tried(), tried(), tried()], [false, false, true]);
+    }
+
+    /// What a feed gives to which these come: how many groups, and why it ends.
+    async fn tried(store: &Store, messages: Vec<Message>) -> (usize, Ended) {
+        let mut tables = Tables::new(POLICY, Charsets::samples(), true);
+        assert!(tables.replace(&[followed("d", "z", &[("id", "int(11)"), ("at", "datetime")])]).is_empty());
+        let applied = Gtids::of_mariadb("0-1-9").unwrap();
+        let (from, stopped) = (applied.clone(), Stopped::Some(Vec::new()));
+        let begun = Begun { applied, from, ended: Vec::new(), stopped, mark: None };
+        let about = About { store: StoreName::new("s"), identity: "mariadb-1".into(), history: 7 };
+        let shared = Arc::clone(&store.0);
+        let mut feed = BinlogFeed {
+            link: session::samples::link(messages),
+            machine: Machine::new(about, tables, begun),
+            history: History::new(Arc::clone(&shared)),
+            ended: None,
+            seen: Seen::default(),
+            told: Arc::default(),
+            taken: 0,
+            is_careful: shared.broken.is_ahead("", 0),
+            _reader: Arc::clone(&shared.readers),
+            shared,
+        };
+        let mut groups = 0;
+        loop {
+            match feed.next().await {
+                Ok(Step::Group(_)) => groups += 1,
+                Ok(_) => {}
+                Err(ended) => return (groups, ended),
+            }
+        }
+    }
+
+    /// A whole transaction, and then something.
+    fn a_transaction_and(last: Option<Message>) -> Vec<Message> {
+        let at = |end: u32, kind: u8, body: &str| session::samples::message(Event { end, ..event(kind, hex(body)) });
+        let mut messages = vec![
+            session::samples::message(event(kind::ROTATE, [4_u64.to_le_bytes().as_slice(), b"binlog.000002".as_slice()].concat())),
+            at(100, kind::MARIA_GTID, "0a00000000000000 00000000 0c 000000000000"),
+            at(200, kind::TABLE_MAP, "1d0000000000 0100 01 64 00 01 7a 00 02 0312 01 00 02 01 01 00 04 06 026964 026174"),
+            at(300, 23, "1d0000000000 0100 02 03 fc 01000000 9963ff7efb"),
+            at(400, kind::XID, "0000000000000000"),
+        ];
+        messages.extend(last);
+        messages
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_tried_three_times_and_is_then_a_gap_behind_all_that_ended_before_it() {
+        let malformed = || Some(session::samples::message(Event { end: 500, ..event(kind::QUERY, vec![1, 2]) }));
+        let others: [fn() -> Option<Message>; 2] = [|| Some(Message::Unread("the driver does not read it")), || None];
+        let store = store_of_tests();
+        let again = |ended: &Ended| matches!(ended, Ended::Again(StoreError::ConnectionLost { .. }));
+        let lost = |ended: &Ended, place: &str| matches!(ended, Ended::Lost(reason) if reason.contains(place));
+        let (_given, first) = tried(&store, a_transaction_and(malformed())).await;
+        let (given, second) = tried(&store, a_transaction_and(malformed())).await;
+        assert!(again(&first) && again(&second) && given == 1, "{first:?} {second:?}");
+        let (_given, third) = tried(&store, a_transaction_and(malformed())).await;
+        assert!(lost(&third, "500 of binlog.000002"), "{third:?}");
+        // What the driver does not read, or fails at, is known by what comes before it.
+        for other in others {
+            let mut ends = Vec::new();
+            for _ in 0..3 {
+                ends.push(tried(&store, a_transaction_and(other())).await);
+            }
+            let [(_, first), (given, second), (_, third)] = ends.as_slice() else { panic!("three tries") };
+            assert!(again(first) && again(second) && *given == 1, "{ends:?}");
+            assert!(lost(third, "400 of binlog.000002"), "{third:?}");
+        }
+        // Connections that end are not counted, nor what the server says.
+        for _ in 0..5 {
+            let ended = Ended::Again(store.0.place().lost("the server closed the connection"));
+            let (given, ended) = tried(&store, a_transaction_and(Some(Message::Ended(ended)))).await;
+            assert!(given == 1 && again(&ended), "{ended:?}");
+        }
+        assert!(!store.0.broken.is_ahead("", 0));
     }
 
     fn seen(file: &str, end: u64) -> Seen {

@@ -8,6 +8,7 @@
 //! **Invariants:** a silence of many heartbeats ends it, and so does a checksum that is wrong; a driver that panics ends its
 //! task and nothing else; what is read ahead is bounded by its bytes.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(super) enum Message {
     Event(Event, OwnedSemaphorePermit),
     /// An event whose checksum is wrong ends there, by its own word. Nothing more comes.
     Broken(u32),
+    /// What comes next has not the form of an event, for this reason (a clause). Nothing more comes.
+    Unread(&'static str),
     /// Nothing more comes.
     Ended(Ended),
 }
@@ -197,6 +200,24 @@ fn answered(place: Place<'_>, answer: &ServerError) -> Ended {
     }
 }
 
+/// Whether the driver has found something to be no event, for which no connection is to blame: it reads descriptions of files and tables
+/// itself, and what it says of them comes as if reading had failed.
+fn is_unreadable(error: &Error) -> bool {
+    match error {
+        Error::Driver(DriverError::UnexpectedPacket { .. }) => true,
+        Error::Io(IoError::Io(cause)) => match cause.kind() {
+            // A record of TLS that was spoilt on its way is called so too.
+            ErrorKind::InvalidData => !cause.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+            // So is a connection that ends, in other words.
+            ErrorKind::UnexpectedEof => cause.to_string().starts_with("can't parse"),
+            // It is longer than any may be; or a connection has ended in the middle of one.
+            ErrorKind::Other => cause.to_string().starts_with("Packet is larger"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// The task that reads.
 struct Reader {
     stream: BinlogStream,
@@ -226,9 +247,8 @@ impl Reader {
                 next = tokio::time::timeout(SILENCE, self.stream.next()) => next,
             };
             let event = match self.taken(next) {
-                Ok(Ok(event)) => event,
-                Ok(Err(end)) => return Some(Message::Broken(end)),
-                Err(ended) => return Some(Message::Ended(ended)),
+                Ok(event) => event,
+                Err(last) => return Some(last),
             };
             let bytes = u32::try_from(event.body.len()).unwrap_or(u32::MAX).clamp(1, AHEAD_BYTES);
             let room = tokio::select! {
@@ -242,21 +262,19 @@ impl Reader {
         }
     }
 
-    /// What came, or where a broken event ends.
-    fn taken(
-        &self,
-        next: Result<Option<Result<DriverEvent, Error>>, tokio::time::error::Elapsed>,
-    ) -> Result<Result<Event, u32>, Ended> {
+    /// What came, or what is told last.
+    fn taken(&self, next: Result<Option<Result<DriverEvent, Error>>, tokio::time::error::Elapsed>) -> Result<Event, Message> {
         let place = self.shared.place();
         match next {
-            Ok(Some(Ok(event))) => Ok(taken(&event).ok_or_else(|| event.header().log_pos())),
-            Ok(Some(Err(error))) => Err(ended(place, &error)),
-            Ok(None) => Err(Ended::Again(place.lost("the server ended the stream of its binlog"))),
-            Err(_elapsed) => Err(Ended::Again(StoreError::Deadline {
+            Ok(Some(Ok(event))) => taken(&event).ok_or_else(|| Message::Broken(event.header().log_pos())),
+            Ok(Some(Err(error))) if is_unreadable(&error) => Err(Message::Unread("the driver does not read it")),
+            Ok(Some(Err(error))) => Err(Message::Ended(ended(place, &error))),
+            Ok(None) => Err(Message::Ended(Ended::Again(place.lost("the server ended the stream of its binlog")))),
+            Err(_elapsed) => Err(Message::Ended(Ended::Again(StoreError::Deadline {
                 store: self.shared.name.to_string(),
                 limit_ms: u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX),
                 waiting_for: "a heartbeat of the binlog",
-            })),
+            }))),
         }
     }
 }
@@ -305,7 +323,28 @@ fn of_file(event: &DriverEvent) -> Vec<u8> {
 }
 
 #[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    /// An event that has come.
+    pub(in super::super) fn message(event: Event) -> Message {
+        Message::Event(event, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+    }
+
+    /// A connection of which these come, until its task has failed.
+    pub(in super::super) fn link(messages: Vec<Message>) -> Link {
+        let (outbox, inbox) = mpsc::channel(messages.len().max(1));
+        for message in messages {
+            assert!(outbox.try_send(message).is_ok());
+        }
+        Link { inbox, thread: 0, stop: CancellationToken::new(), task: OwnedTask::spawn(async {}) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use std::io::Error as Cause;
+
     use mysql_async::binlog::BinlogVersion;
     use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
 
@@ -332,6 +371,32 @@ mod tests {
         let known = unknown.clone().with_footer(footer);
         for (told, sent) in [(&unknown, &summed), (&known, &summed), (&unknown, &bare), (&known, &bare)] {
             assert_eq!(file(told, sent), ("binlog.000001".to_owned(), 4));
+        }
+    }
+
+    #[test]
+    fn only_what_is_no_event_is_called_unreadable() {
+        let io = |kind: ErrorKind, text: &'static str| Error::from(Cause::new(kind, text));
+        let unreadable = [
+            io(ErrorKind::UnexpectedEof, "can't parse: buf doesn't have enough data"),
+            io(ErrorKind::InvalidData, "unknown column type"),
+            io(ErrorKind::Other, "Packet is larger than max_allowed_packet"),
+            Error::Driver(DriverError::UnexpectedPacket { payload: vec![7] }),
+        ];
+        for error in unreadable {
+            assert!(is_unreadable(&error), "{error}");
+        }
+        let transient = [
+            io(ErrorKind::UnexpectedEof, "connection closed"),
+            io(ErrorKind::Other, "bytes remaining on stream"),
+            io(ErrorKind::Other, "Packets out of sync"),
+            io(ErrorKind::ConnectionReset, "connection reset by peer"),
+            Error::from(Cause::new(ErrorKind::InvalidData, rustls::Error::DecryptError)),
+            Error::Driver(DriverError::ConnectionClosed),
+            Error::Server(ServerError { code: 1053, message: "shutdown".to_owned(), state: "08S01".to_owned() }),
+        ];
+        for error in transient {
+            assert!(!is_unreadable(&error), "{error}");
         }
     }
 

@@ -23,8 +23,11 @@ const OPTIONS: &str = "-c search_path= -c datestyle=ISO,MDY -c timezone=UTC -c i
 pub(super) const SILENCE: Duration = Duration::from_secs(65);
 /// How often we say that at most. The server waits for it when it is shut down, and commits do where it takes us for a standby.
 const STATUS: Duration = Duration::from_secs(1);
-/// Messages that wait for us; the server waits when there are more.
-const MESSAGES_MAX: usize = 256;
+/// Messages that wait for us, beside one that the library holds; the server waits when there are more. Each is one row, and none is refused
+/// for its length: what is read ahead is bounded by this number and by nothing else, as the library counts messages and not bytes. So it is
+/// as small as it can be without the reader of small rows coming to an empty queue while the library's task is being woken. Where the log
+/// has no room and nothing is taken, rows of 50 MB may take up to 1.7 GB.
+const MESSAGES_MAX: usize = 32;
 
 /// Why nothing follows what was read. Without a publication changes are not told, and whether the server says so is a matter of its version.
 pub(super) const UNPUBLISHED: &str = "its publication was removed meanwhile";

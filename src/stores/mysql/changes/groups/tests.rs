@@ -7,6 +7,8 @@ use super::*;
 use crate::stores::change::{GROUP_ROWS_MAX, Group, Operation, Transaction};
 use crate::stores::connector::StoreName;
 
+mod spoilt;
+
 const COLUMNS: [(&str, &str); 2] = [("id", "int(11)"), ("at", "datetime")];
 
 fn of(text: &str) -> Gtids {
