@@ -243,7 +243,14 @@ impl Session {
                 (block.used, block.waits) = (true, waits);
                 block.statement_branches(snapshot, &self.shared, wants.as_ref())
             }
-            None => Arc::new(self.shared.reading(snapshot, wants.as_ref())),
+            None => {
+                let wants = wants.filter(|_| !self.series.is_full());
+                let branches = self.shared.reading(snapshot, wants.as_ref());
+                Arc::new(match self.series.noted().filter(|_| wants.is_some()) {
+                    Some(noted) => branches.noting(noted),
+                    None => branches,
+                })
+            }
         })
     }
 
