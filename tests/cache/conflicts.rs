@@ -1,5 +1,7 @@
 //! Blocks that read a row from a copy and then change it: where the row has become another one in its store, they end with 40001.
 
+use tokio_postgres::error::SqlState;
+
 use super::copies::{FROM_COPY, FROM_STORE, copied, served};
 use super::world::{self, World};
 use crate::changes::check::Deed;
@@ -31,6 +33,17 @@ async fn conflicts(world: &mut World) {
         format!("UPDATE {store}.accounts SET balance = balance + 1 WHERE _id IN (1, 2)"),
         format!("UPDATE {store}.accounts SET balance = balance + 1"),
         format!("DELETE FROM {store}.accounts WHERE _id = 1"),
+        format!(
+            "UPDATE {store}.accounts SET balance = m.amount FROM {store}.moves m WHERE m._id = accounts._id AND accounts._id = 1"
+        ),
+        format!(
+            "MERGE INTO {store}.accounts a USING (VALUES (1)) AS v (k) ON a._id = v.k WHEN MATCHED THEN UPDATE SET balance = 1"
+        ),
+        format!("MERGE INTO {store}.accounts a USING {store}.moves m ON a._id = m._id AND m._id = 1 WHEN MATCHED THEN DELETE"),
+        format!(
+            "INSERT INTO {store}.accounts AS a (_id, balance) VALUES (1, 5) \
+             ON CONFLICT (_id) DO UPDATE SET balance = a.balance + excluded.balance"
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -44,6 +57,13 @@ async fn conflicts(world: &mut World) {
         session.answer("ROLLBACK").await;
         assert_eq!(world.reader(&FROM_STORE).await.answer(&balance(store, 1)).await, value.to_string(), "{store}");
     }
+    // Prepared, which was planned before anything was read.
+    let prepared = session.prepare(&format!("UPDATE {store}.accounts SET balance = $1 WHERE _id = $2")).await.unwrap();
+    begun(&session, store, (1, world.rows[&1])).await;
+    world.does(Deed::Put { key: 1, value: 2_500 }).await;
+    let failed = session.execute(&prepared, &[&1_i64, &1_i64]).await.unwrap_err();
+    assert_eq!(failed.code().map(SqlState::code), Some("40001"), "{store}");
+    session.answer("ROLLBACK").await;
     let value = world.rows[&1];
     begun(&session, store, (1, value)).await;
     session.answer(&update(1, value + 1)).await;
