@@ -14,6 +14,7 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::memory::Memory;
 use super::metrics::Tally;
 use super::status::{ShownView, Stand, Upkeep, ViewState};
 use super::{REQUESTS_MAX, Request, ViewEntry, ViewName, Views};
@@ -73,10 +74,12 @@ pub(super) struct Kept {
     is_populated: AtomicBool,
     stand: Mutex<Stand>,
     pub(super) tally: Tally,
+    /// Of all views, where states count that are not the newest any more.
+    memory: Arc<Memory>,
 }
 
 impl Kept {
-    pub(super) fn new(entry: ViewEntry) -> Arc<Self> {
+    pub(super) fn new(entry: ViewEntry, memory: &Arc<Memory>) -> Arc<Self> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let state = if entry.with_data { ViewState::Filling } else { ViewState::Empty };
         Arc::new(Self {
@@ -92,6 +95,7 @@ impl Kept {
             planned: watch::channel(0).0,
             stand: Mutex::new(Stand::new(state)),
             tally: Tally::default(),
+            memory: Arc::clone(memory),
         })
     }
 
@@ -155,7 +159,11 @@ impl Kept {
     /// The next state. Only the task of the view calls it.
     pub(super) fn publish(&self, state: State) {
         let before = self.state.load_full();
-        let has_moved = before.is_none_or(|before| !Arc::ptr_eq(&before.rows, &state.rows));
+        let replaced = before.as_ref().filter(|before| !Arc::ptr_eq(&before.rows, &state.rows));
+        if let Some(before) = replaced {
+            self.memory.replaced(&self.name, &before.rows, Some(&state.rows));
+        }
+        let has_moved = before.is_none() || replaced.is_some();
         self.state.store(Some(Arc::new(state)));
         self.published.send_modify(|count| *count += 1);
         if has_moved {
@@ -165,7 +173,8 @@ impl Kept {
 
     /// Its rows are not read any more.
     pub(super) fn withdraw(&self) {
-        if self.state.swap(None).is_some() {
+        if let Some(before) = self.state.swap(None) {
+            self.memory.replaced(&self.name, &before.rows, None);
             self.published.send_modify(|count| *count += 1);
         }
     }
