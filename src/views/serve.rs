@@ -496,7 +496,7 @@ impl Deciding<'_> {
             return Err(Lack::ShownOtherwise);
         }
         if matches!(how.upkeep, Upkeep::Refresh { .. }) {
-            return self.refreshed();
+            return self.refreshed(&how);
         }
         let mut published = self.kept.published.subscribe();
         loop {
@@ -575,10 +575,16 @@ impl Deciding<'_> {
         Ok(ViewReading { state: Arc::clone(state), stores, has_waited: self.has_waited })
     }
 
-    /// The rows of a view that nothing but REFRESH keeps up to date: as old as that, which is what a client of such a view expects.
-    fn refreshed(&self) -> Result<ViewReading, Lack> {
+    /// The rows of a view that nothing but REFRESH keeps up to date: as old as that, which is what a client of such a view expects, but for
+    /// what its session has committed since.
+    fn refreshed(&self, how: &How) -> Result<ViewReading, Lack> {
         let Some(state) = self.kept.state() else { return Err(Lack::NotKept) };
         if self.wants.consistency == Consistency::Strong {
+            return Err(Lack::OnlyRefreshed);
+        }
+        // What reads more than tables may read any store.
+        let is_read = |store: &StoreName| how.inputs.is_empty() || how.inputs.contains_key(store);
+        if self.wants.consistency != Consistency::Eventual && !self.wants.session.is_written_before(state.began, is_read) {
             return Err(Lack::OnlyRefreshed);
         }
         let reading = ViewReading::of(state);
