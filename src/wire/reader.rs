@@ -238,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_says_whether_sync_had_come_behind_it() {
         let mut reading = reading();
-        let flush = b"H\0\0\0\x04";
+        let flush: &[u8] = b"H\0\0\0\x04";
         reading.client.write_all(&[SYNC, flush, SYNC, flush].concat()).await.unwrap();
         for follows in [false, true, false, false] {
             assert_eq!(reading.inbox.recv().await.unwrap().sync_follows, follows);

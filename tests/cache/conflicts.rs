@@ -214,7 +214,7 @@ fn one(sql: &str) -> Vec<u8> {
 async fn read_in_series(client: &mut Client, world: &World, read: &[u8]) {
     let (session, table) = (world.room.session(), (world.store, "accounts"));
     let before = served(session, table).await;
-    client.send(&[read, &message(b'H', b"")].concat()).await;
+    client.send(&[read, message(b'H', b"").as_slice()].concat()).await;
     for kind in ['2', 'D', 'C'] {
         assert_eq!(client.answer().await.map(|answer| answer.kind), Some(kind), "{}", world.store);
     }
