@@ -23,6 +23,7 @@ mod metrics;
 mod order;
 pub mod output;
 mod recompute;
+mod refusal;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -48,7 +49,8 @@ use crate::telemetry::Family;
 use memory::Memory;
 use serve::Kept;
 
-pub use serve::{NotPopulated, StaleView, ViewDecision, ViewReading, ViewStore};
+pub use refusal::{NotPopulated, StaleView};
+pub use serve::{ViewDecision, ViewReading, ViewStore};
 pub use status::{ShownView, Upkeep, ViewState};
 
 /// Most REFRESHes of one view that wait for their turn; further ones wait to be let in.

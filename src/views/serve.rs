@@ -16,11 +16,12 @@ use tokio::time::Instant;
 
 use super::memory::Memory;
 use super::metrics::Tally;
+use super::refusal::{NotPopulated, StaleView};
 use super::status::{ShownView, Stand, Upkeep, ViewState};
 use super::{REQUESTS_MAX, Request, ViewEntry, ViewName, Views};
 use crate::cache::{Caches, Consistency, Decision, OnStale, Reading, Rule, Stale, TableVersion, Wants};
 use crate::changes::Place;
-use crate::error::{Diagnose, Diagnosis, sentence, sqlstate};
+use crate::error::Diagnosis;
 use crate::stores::StoreName;
 use crate::stores::position::Position;
 use crate::stores::schema::TableId;
@@ -299,51 +300,6 @@ pub enum ViewDecision {
     Refused(Box<Diagnosis>),
 }
 
-/// A view was never filled, or was emptied. Diagnosis: 55000, as PostgreSQL says it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("materialized view \"{name}\" has not been populated")]
-pub struct NotPopulated {
-    /// Its name without its schema.
-    pub name: String,
-}
-
-impl Diagnose for NotPopulated {
-    fn sqlstate(&self) -> &str {
-        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("Use the REFRESH MATERIALIZED VIEW command.".to_owned())
-    }
-}
-
-/// The rows of a view are not fresh enough for a read that wants no other answer. Diagnosis: 55000, the reason as detail.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("materialized view \"{name}\" is not fresh enough")]
-pub struct StaleView {
-    /// Its name without its schema.
-    pub name: String,
-    /// Why, as a clause.
-    pub reason: &'static str,
-    /// At most so old is what it shows, where that is known.
-    pub age: Option<Duration>,
-}
-
-impl Diagnose for StaleView {
-    fn sqlstate(&self) -> &str {
-        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE
-    }
-
-    fn detail(&self) -> Option<String> {
-        let age = self.age.map(|age| format!(" What it shows is at most {} ms old.", age.as_millis()));
-        Some(format!("{}{}", sentence(self.reason), age.unwrap_or_default()))
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("SET tributary.on_stale = 'store' runs the view's query then; tributary.freshness shows how views stand.".to_owned())
-    }
-}
-
 /// Why the rows of a view are not given.
 #[derive(Debug)]
 enum Lack {
@@ -604,24 +560,5 @@ impl Deciding<'_> {
             changed = published.changed() => if changed.is_ok() { Ok(()) } else { Err(lack) },
             () = tokio::time::sleep_until(self.limit) => Err(lack),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_that_was_never_filled_says_so_as_postgresql_does() {
-        let error = NotPopulated { name: "sales".to_owned() };
-        assert_eq!(error.to_string(), "materialized view \"sales\" has not been populated");
-        assert_eq!((error.sqlstate(), error.hint().is_some()), ("55000", true));
-    }
-
-    #[test]
-    fn a_read_that_fails_says_why() {
-        let stale = StaleView { name: "sales".to_owned(), reason: Lack::Behind.reason(), age: Some(Duration::from_millis(7)) };
-        let detail = "Its rows do not follow yet from everything that the read must see. What it shows is at most 7 ms old.";
-        assert_eq!((stale.sqlstate(), stale.detail().as_deref()), ("55000", Some(detail)));
     }
 }
