@@ -30,12 +30,12 @@ struct Sizes {
     /// The number of the fill that a table is loaded by.
     fills: BTreeMap<Key, u64>,
     last_fill: u64,
-    older: BTreeMap<Key, Older>,
+    older: BTreeMap<Key, OlderStates>,
 }
 
-/// States of a table that are not the newest one.
+/// States of a table that are not the newest one, as far as somebody reads them.
 #[derive(Debug, Default)]
-struct Older {
+pub struct OlderStates {
     newest: Weak<TableVersion>,
     states: Vec<Weak<TableVersion>>,
     /// What those take that somebody reads, beyond the newest.
@@ -44,7 +44,25 @@ struct Older {
     looked: Option<(Instant, Duration)>,
 }
 
-impl Older {
+impl OlderStates {
+    /// Another state is the newest in the place of `older`, or none is.
+    pub fn replaced(&mut self, older: &Arc<TableVersion>, newest: Option<&Arc<TableVersion>>) {
+        self.states.retain(|state| state.strong_count() > 0);
+        self.states.push(Arc::downgrade(older));
+        self.newest = newest.map(Arc::downgrade).unwrap_or_default();
+    }
+
+    /// How many bytes those take that are still read, beyond the newest.
+    pub fn bytes(&mut self) -> u64 {
+        self.look();
+        self.bytes
+    }
+
+    /// Whether none was read any more, when that was looked at last.
+    pub fn are_none(&self) -> bool {
+        self.states.is_empty()
+    }
+
     /// Finds out what those take that are still read; not more often than is cheap.
     fn look(&mut self) {
         self.states.retain(|state| state.strong_count() > 0);
@@ -62,8 +80,8 @@ impl Older {
 
 impl Sizes {
     fn look(&mut self) {
-        self.older.values_mut().for_each(Older::look);
-        self.older.retain(|_, older| !older.states.is_empty());
+        self.older.values_mut().for_each(OlderStates::look);
+        self.older.retain(|_, older| !older.are_none());
     }
 
     /// What older states of a table take.
@@ -155,10 +173,7 @@ impl Memory {
         newest: Option<&Arc<TableVersion>>,
     ) {
         let mut sizes = self.sizes();
-        let known = sizes.older.entry((store.clone(), table.clone())).or_default();
-        known.states.retain(|state| state.strong_count() > 0);
-        known.states.push(Arc::downgrade(older));
-        known.newest = newest.map(Arc::downgrade).unwrap_or_default();
+        sizes.older.entry((store.clone(), table.clone())).or_default().replaced(older, newest);
     }
 
     /// The largest one, which is not counted any more, where all of them are more than they may be.

@@ -56,6 +56,7 @@ use results::{ResultSettings, Results};
 use store::StoreCopies;
 
 pub use audit::ShownAudit;
+pub use memory::OlderStates;
 pub use noted::CopiesRead;
 pub use required::Required;
 pub use rules::Rule;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::stores::position::{Coverage, Position};
 use crate::stores::{Connector, StoreName};
 
@@ -28,6 +30,8 @@ struct Needs {
     settled: u64,
     /// Whether something of an unknown outcome may still be committed: no position that was asked for is known to be behind it.
     is_fenced: bool,
+    /// When a transaction of its own was known to be committed last, of which it may have been told before.
+    wrote: Option<Instant>,
 }
 
 impl Needs {
@@ -82,6 +86,17 @@ impl Required {
         let needs = stores.entry(store.clone()).or_default();
         needs.unknown += 1;
         needs.is_fenced = true;
+    }
+
+    /// A transaction of the session is committed in the store: what was read there since now has it.
+    pub fn wrote(&self, store: &StoreName) {
+        self.stores().entry(store.clone()).or_default().wrote = Some(Instant::now());
+    }
+
+    /// Whether what was read in stores since `began` has all that the session has committed there. `is_read`: whether a store was read.
+    pub fn is_written_before(&self, began: Instant, is_read: impl Fn(&StoreName) -> bool) -> bool {
+        let is_before = |needs: &Needs| !needs.is_fenced && needs.wrote.is_none_or(|wrote| wrote <= began);
+        self.stores().iter().all(|(store, needs)| !is_read(store) || is_before(needs))
     }
 
     /// The positions that another session must contain to see no less than this one, as far as they have been asked for
@@ -218,6 +233,23 @@ mod tests {
         assert_eq!(required.unsettled(), std::slice::from_ref(&name), "what was dropped is asked for");
         required.clear();
         assert!(required.positions().is_empty() && required.unsettled().is_empty());
+    }
+
+    #[test]
+    fn what_was_read_before_the_session_wrote_has_not_got_it() {
+        let (required, shop, crm) = (Required::default(), StoreName::new("shop"), StoreName::new("crm"));
+        let before = Instant::now();
+        let is_shop = |store: &StoreName| *store == shop;
+        assert!(required.is_written_before(before, is_shop));
+        while Instant::now() == before {}
+        required.wrote(&shop);
+        assert!(!required.is_written_before(before, is_shop) && required.is_written_before(Instant::now(), is_shop));
+        assert!(required.is_written_before(before, |store| *store == crm), "it has read another store");
+        // Nobody knows when that is committed.
+        required.fence(&crm);
+        assert!(!required.is_written_before(Instant::now(), |_store| true));
+        required.clear();
+        assert!(required.is_written_before(before, |_store| true));
     }
 
     #[test]

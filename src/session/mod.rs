@@ -23,6 +23,7 @@ mod replay;
 mod rights;
 pub mod role;
 mod saga;
+mod series;
 pub mod settings;
 mod site;
 pub mod statement;
@@ -66,10 +67,11 @@ pub use prepared::Description;
 use prepared::{Names, Portal};
 use reading::Past;
 use role::Roles;
+use series::SeriesReads;
 use settings::{Settings, TOKEN};
 use statement::Kind;
 pub use statement::Parsed;
-use transaction::{Block, Series};
+use transaction::Block;
 use views::ServedViews;
 
 /// What all sessions share.
@@ -183,6 +185,8 @@ pub struct Session {
     listening: Listening,
     /// What it has written and seen, which later reads must contain.
     past: Past,
+    /// What it has read from copies since the last `Sync`, outside of any block.
+    series: SeriesReads,
 }
 
 impl Session {
@@ -235,6 +239,7 @@ impl Session {
             facts: None,
             listening: Listening::default(),
             past,
+            series: SeriesReads::default(),
         })
     }
 
@@ -305,6 +310,7 @@ impl Session {
         self.names.read(None);
         self.tell_start(&statement.text);
         self.check_block(&statement.kind)?;
+        self.series.ends_here();
         if !alone {
             self.start_timeout();
             verbs::transaction::begin_implicit(self)?;
@@ -402,12 +408,12 @@ impl Session {
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones
-    /// with [`Session::suspend`]. A write, or a definition that its store can undo, in a `series` that goes on begins the transaction
-    /// that the series shares, which [`Session::sync`] ends.
+    /// with [`Session::suspend`]. A write, or a definition that its store can undo, in a series that goes on ([`Session::follow`]) begins the
+    /// transaction that the series shares, which [`Session::sync`] ends.
     ///
     /// # Errors
     /// 34000, or what the statement failed with.
-    pub async fn execute(&mut self, name: &str, max: usize, series: Series) -> Result<(Execution, Vec<Format>), Diagnosis> {
+    pub async fn execute(&mut self, name: &str, max: usize) -> Result<(Execution, Vec<Format>), Diagnosis> {
         if let Some(parsed) = &self.names.portal(name)?.statement.parsed {
             self.check_block(&parsed.kind)?;
         }
@@ -431,7 +437,7 @@ impl Session {
         portal.done = true;
         self.names.read(Some(name));
         self.tell_start(&parsed.text);
-        if series == Series::GoesOn && (verbs::is_write(self, &parsed.kind) || verbs::joins_transactions(self, &parsed.kind)) {
+        if self.series.goes_on() && (verbs::is_write(self, &parsed.kind) || verbs::joins_transactions(self, &parsed.kind)) {
             verbs::transaction::begin_implicit(self)?;
         }
         let guard = self.guard.clone();
@@ -489,6 +495,7 @@ impl Session {
         if is_idle {
             self.names.clear_portals();
             self.transaction_start = None;
+            self.series.end();
             self.presence.activity().rest("idle", None);
         }
         is_idle

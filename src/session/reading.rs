@@ -86,6 +86,9 @@ impl Past {
                 Mark::Unknown => self.required.unknown(connector.name()),
                 Mark::Fence => self.required.fence(connector.name()),
             }
+            if asked && outcome.is_ok() {
+                self.required.wrote(connector.name());
+            }
         }
     }
 
@@ -100,6 +103,9 @@ impl Past {
             self.required.fence(store);
         } else {
             self.required.unknown(store);
+        }
+        if failed.is_none() {
+            self.required.wrote(store);
         }
     }
 
@@ -243,7 +249,14 @@ impl Session {
                 (block.used, block.waits) = (true, waits);
                 block.statement_branches(snapshot, &self.shared, wants.as_ref())
             }
-            None => Arc::new(self.shared.reading(snapshot, wants.as_ref())),
+            None => {
+                let wants = wants.filter(|_| !self.series.is_full());
+                let branches = self.shared.reading(snapshot, wants.as_ref());
+                Arc::new(match self.series.noted().filter(|_| wants.is_some()) {
+                    Some(noted) => branches.noting(noted),
+                    None => branches,
+                })
+            }
         })
     }
 
@@ -360,10 +373,19 @@ mod tests {
         // A later commit takes the place of those before.
         past.ended(&stores(&["a"]), true, &Ok(committed(&[("a", 2)])));
         assert_eq!(required(&past, "a"), [position("a", 2)]);
+        let is_a = |store: &StoreName| store.as_str() == "a";
+        let now = tokio::time::Instant::now();
+        assert!(past.required.is_written_before(now, is_a));
+        while tokio::time::Instant::now() == now {}
+        past.ended(&stores(&["a"]), false, &Ok(committed(&[])));
+        past.ended(&stores(&["a"]), true, &Err(Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, "failed")));
+        assert!(past.required.is_written_before(now, is_a), "nothing was kept");
+        past.by_itself(&StoreName::new("a"), None);
+        assert!(!past.required.is_written_before(now, is_a));
         past.by_itself(&StoreName::new("c"), None);
         past.by_itself(&StoreName::new("d"), Some(&Diagnosis::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, "lost")));
         past.by_itself(&StoreName::new("e"), Some(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice")));
-        assert_eq!(past.required.unsettled(), names(&["b", "c", "d", "e"]));
+        assert_eq!(past.required.unsettled(), names(&["a", "b", "c", "d", "e"]));
     }
 
     #[test]

@@ -436,9 +436,9 @@ impl Keeper {
             Way::Refresh(_) => return Err(Failed::Lost),
         };
         let bytes = standing.bytes();
-        let left = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
+        let left = self.left();
         if bytes > left {
-            return Err(Failed::TooLarge(self.views.settings.memory_bytes));
+            return Err(Failed::TooLarge(left));
         }
         if self.has_own_index(plan) {
             self.check_unique(standing.output().version()).await?;
@@ -514,7 +514,7 @@ impl Keeper {
                 Box::new(Maintained::new(program, output, Arc::clone(&plan.schema)))
             }
         };
-        let (pinned, most) = (pinned.clone(), self.views.settings.memory_bytes);
+        let (pinned, most) = (pinned.clone(), self.left());
         aside(move |cancel| maintained.step(&pinned, most, cancel).map(|maintained| Standing::Steps(Box::new(maintained)))).await
     }
 
@@ -526,12 +526,19 @@ impl Keeper {
         Output::new(id, &plan.schema, key.as_deref()).map_err(|error| Failed::Broken(error.to_string()))
     }
 
-    /// There are no rows: its query is run instead, and they are made again after a while.
+    /// How many bytes it may take.
+    fn left(&self) -> u64 {
+        self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes)
+    }
+
+    /// There are no rows: its query is run instead, and they are made again after a while. Of a view that is too large they are not, but where
+    /// only older rows have been in its way, which slow readers let go of.
     fn failed(&mut self, failed: &Failed) {
+        let is_held_up = self.views.memory.is_held_up(&self.kept.name);
         self.forget();
         self.kept.withdraw();
         self.kept.tally.left(failed.word());
-        (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)));
+        (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)) && !is_held_up);
         self.due = (!self.is_given_up).then(|| Instant::now() + self.backoff.next_wait());
         self.kept.stands(ViewState::Waiting, Some(&failed.reason()));
     }

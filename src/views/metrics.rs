@@ -94,7 +94,8 @@ pub(super) fn families(kept: &BTreeMap<ViewName, Arc<Kept>>, memory: (u64, u64))
     let bytes = shown.iter().map(|shown| (shown.name.to_string(), shown.bytes));
     vec![
         Family::gauge("tributary_views", "How many materialized views stand so.").by("state", states),
-        Family::gauge("tributary_view_memory_bytes", "What all materialized views take.").is(memory.0),
+        Family::gauge("tributary_view_memory_bytes", "What all materialized views take, with older rows that are still read.")
+            .is(memory.0),
         Family::gauge("tributary_view_memory_max_bytes", "The most that they may take.").is(memory.1),
         Family::gauge("tributary_view_rows", "Rows of a materialized view.").by("view", rows),
         Family::gauge("tributary_view_bytes", "What a view takes with what keeps it up to date.").by("view", bytes),

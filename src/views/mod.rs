@@ -18,10 +18,12 @@ mod by_key;
 pub mod engine;
 mod follow;
 mod maintain;
+mod memory;
 mod metrics;
 mod order;
 pub mod output;
 mod recompute;
+mod refusal;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -29,7 +31,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -44,9 +46,11 @@ use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 use crate::task::OwnedTask;
 use crate::telemetry::Family;
+use memory::Memory;
 use serve::Kept;
 
-pub use serve::{NotPopulated, StaleView, ViewDecision, ViewReading, ViewStore};
+pub use refusal::{NotPopulated, StaleView};
+pub use serve::{ViewDecision, ViewReading, ViewStore};
 pub use status::{ShownView, Upkeep, ViewState};
 
 /// Most REFRESHes of one view that wait for their turn; further ones wait to be let in.
@@ -150,43 +154,13 @@ struct Ground {
     catalog: Arc<Catalog>,
 }
 
-/// What all views take together.
-#[derive(Debug, Default)]
-struct Memory(Mutex<BTreeMap<ViewName, u64>>);
-
-impl Memory {
-    fn sizes(&self) -> MutexGuard<'_, BTreeMap<ViewName, u64>> {
-        // What a panic left behind are whole numbers.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn total(&self) -> u64 {
-        self.sizes().values().fold(0_u64, |total, bytes| total.saturating_add(*bytes))
-    }
-
-    /// How much a view may take beside the others.
-    fn left(&self, name: &ViewName, most: u64) -> u64 {
-        let sizes = self.sizes();
-        let others = sizes.iter().filter(|(known, _)| *known != name);
-        most.saturating_sub(others.fold(0_u64, |total, (_, bytes)| total.saturating_add(*bytes)))
-    }
-
-    fn set(&self, name: &ViewName, bytes: u64) {
-        self.sizes().insert(name.clone(), bytes);
-    }
-
-    fn remove(&self, name: &ViewName) {
-        self.sizes().remove(name);
-    }
-}
-
 /// All materialized views.
 pub struct Views {
     /// `None`: there are never any.
     ground: Option<Ground>,
     settings: ViewSettings,
     pace: Pace,
-    memory: Memory,
+    memory: Arc<Memory>,
     kept: ArcSwap<BTreeMap<ViewName, Arc<Kept>>>,
     /// Held while they are replaced.
     replacing: Mutex<()>,
@@ -219,7 +193,7 @@ impl Views {
             ground,
             settings,
             pace,
-            memory: Memory::default(),
+            memory: Arc::default(),
             kept: ArcSwap::default(),
             replacing: Mutex::new(()),
             grown: watch::channel(0).0,
@@ -272,7 +246,7 @@ impl Views {
                     one.ask(entry);
                     Arc::clone(one)
                 }
-                None => Kept::new(entry),
+                None => Kept::new(entry, &self.memory),
             };
             kept.insert(name, one);
         }

@@ -28,7 +28,7 @@ pub(super) enum Failed {
     Lost,
     /// Nobody waits for it any more.
     Ended,
-    /// The view would be too large, for this many bytes.
+    /// The view would be too large: there is room for so many bytes, beside all other views and older rows that are still read.
     TooLarge(u64),
     /// The rows cannot be put together: a clause.
     Broken(String),
@@ -56,7 +56,9 @@ impl Failed {
         match self {
             Self::Lost => "what has changed in its tables is not known".to_owned(),
             Self::Ended => "views are not kept any more".to_owned(),
-            Self::TooLarge(most) => format!("it would take more than materialized views may ({most} bytes for all of them)"),
+            Self::TooLarge(most) => {
+                format!("it would take more than materialized views may together ({most} bytes are left of cache.memory)")
+            }
             Self::Broken(reason) => format!("its rows cannot be put together: {reason}"),
             Self::NotPinned => "a table of it was read in its store".to_owned(),
             Self::Query(error) => format!("its query fails: {} (SQLSTATE {})", error.message, error.sqlstate),

@@ -14,12 +14,14 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::memory::Memory;
 use super::metrics::Tally;
+use super::refusal::{NotPopulated, StaleView};
 use super::status::{ShownView, Stand, Upkeep, ViewState};
 use super::{REQUESTS_MAX, Request, ViewEntry, ViewName, Views};
 use crate::cache::{Caches, Consistency, Decision, OnStale, Reading, Rule, Stale, TableVersion, Wants};
 use crate::changes::Place;
-use crate::error::{Diagnose, Diagnosis, sentence, sqlstate};
+use crate::error::Diagnosis;
 use crate::stores::StoreName;
 use crate::stores::position::Position;
 use crate::stores::schema::TableId;
@@ -73,10 +75,12 @@ pub(super) struct Kept {
     is_populated: AtomicBool,
     stand: Mutex<Stand>,
     pub(super) tally: Tally,
+    /// Of all views, where states count that are not the newest any more.
+    memory: Arc<Memory>,
 }
 
 impl Kept {
-    pub(super) fn new(entry: ViewEntry) -> Arc<Self> {
+    pub(super) fn new(entry: ViewEntry, memory: &Arc<Memory>) -> Arc<Self> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let state = if entry.with_data { ViewState::Filling } else { ViewState::Empty };
         Arc::new(Self {
@@ -92,6 +96,7 @@ impl Kept {
             planned: watch::channel(0).0,
             stand: Mutex::new(Stand::new(state)),
             tally: Tally::default(),
+            memory: Arc::clone(memory),
         })
     }
 
@@ -155,7 +160,11 @@ impl Kept {
     /// The next state. Only the task of the view calls it.
     pub(super) fn publish(&self, state: State) {
         let before = self.state.load_full();
-        let has_moved = before.is_none_or(|before| !Arc::ptr_eq(&before.rows, &state.rows));
+        let replaced = before.as_ref().filter(|before| !Arc::ptr_eq(&before.rows, &state.rows));
+        if let Some(before) = replaced {
+            self.memory.replaced(&self.name, &before.rows, Some(&state.rows));
+        }
+        let has_moved = before.is_none() || replaced.is_some();
         self.state.store(Some(Arc::new(state)));
         self.published.send_modify(|count| *count += 1);
         if has_moved {
@@ -165,7 +174,8 @@ impl Kept {
 
     /// Its rows are not read any more.
     pub(super) fn withdraw(&self) {
-        if self.state.swap(None).is_some() {
+        if let Some(before) = self.state.swap(None) {
+            self.memory.replaced(&self.name, &before.rows, None);
             self.published.send_modify(|count| *count += 1);
         }
     }
@@ -288,51 +298,6 @@ pub enum ViewDecision {
     },
     /// Nothing.
     Refused(Box<Diagnosis>),
-}
-
-/// A view was never filled, or was emptied. Diagnosis: 55000, as PostgreSQL says it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("materialized view \"{name}\" has not been populated")]
-pub struct NotPopulated {
-    /// Its name without its schema.
-    pub name: String,
-}
-
-impl Diagnose for NotPopulated {
-    fn sqlstate(&self) -> &str {
-        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("Use the REFRESH MATERIALIZED VIEW command.".to_owned())
-    }
-}
-
-/// The rows of a view are not fresh enough for a read that wants no other answer. Diagnosis: 55000, the reason as detail.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("materialized view \"{name}\" is not fresh enough")]
-pub struct StaleView {
-    /// Its name without its schema.
-    pub name: String,
-    /// Why, as a clause.
-    pub reason: &'static str,
-    /// At most so old is what it shows, where that is known.
-    pub age: Option<Duration>,
-}
-
-impl Diagnose for StaleView {
-    fn sqlstate(&self) -> &str {
-        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE
-    }
-
-    fn detail(&self) -> Option<String> {
-        let age = self.age.map(|age| format!(" What it shows is at most {} ms old.", age.as_millis()));
-        Some(format!("{}{}", sentence(self.reason), age.unwrap_or_default()))
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("SET tributary.on_stale = 'store' runs the view's query then; tributary.freshness shows how views stand.".to_owned())
-    }
 }
 
 /// Why the rows of a view are not given.
@@ -487,7 +452,7 @@ impl Deciding<'_> {
             return Err(Lack::ShownOtherwise);
         }
         if matches!(how.upkeep, Upkeep::Refresh { .. }) {
-            return self.refreshed();
+            return self.refreshed(&how);
         }
         let mut published = self.kept.published.subscribe();
         loop {
@@ -566,10 +531,16 @@ impl Deciding<'_> {
         Ok(ViewReading { state: Arc::clone(state), stores, has_waited: self.has_waited })
     }
 
-    /// The rows of a view that nothing but REFRESH keeps up to date: as old as that, which is what a client of such a view expects.
-    fn refreshed(&self) -> Result<ViewReading, Lack> {
+    /// The rows of a view that nothing but REFRESH keeps up to date: as old as that, which is what a client of such a view expects, but for
+    /// what its session has committed since.
+    fn refreshed(&self, how: &How) -> Result<ViewReading, Lack> {
         let Some(state) = self.kept.state() else { return Err(Lack::NotKept) };
         if self.wants.consistency == Consistency::Strong {
+            return Err(Lack::OnlyRefreshed);
+        }
+        // What reads more than tables may read any store.
+        let is_read = |store: &StoreName| how.inputs.is_empty() || how.inputs.contains_key(store);
+        if self.wants.consistency != Consistency::Eventual && !self.wants.session.is_written_before(state.began, is_read) {
             return Err(Lack::OnlyRefreshed);
         }
         let reading = ViewReading::of(state);
@@ -589,24 +560,5 @@ impl Deciding<'_> {
             changed = published.changed() => if changed.is_ok() { Ok(()) } else { Err(lack) },
             () = tokio::time::sleep_until(self.limit) => Err(lack),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_that_was_never_filled_says_so_as_postgresql_does() {
-        let error = NotPopulated { name: "sales".to_owned() };
-        assert_eq!(error.to_string(), "materialized view \"sales\" has not been populated");
-        assert_eq!((error.sqlstate(), error.hint().is_some()), ("55000", true));
-    }
-
-    #[test]
-    fn a_read_that_fails_says_why() {
-        let stale = StaleView { name: "sales".to_owned(), reason: Lack::Behind.reason(), age: Some(Duration::from_millis(7)) };
-        let detail = "Its rows do not follow yet from everything that the read must see. What it shows is at most 7 ms old.";
-        assert_eq!((stale.sqlstate(), stale.detail().as_deref()), ("55000", Some(detail)));
     }
 }

@@ -477,8 +477,15 @@ async fn a_view_that_depends_on_more_than_tables_has_the_rows_of_its_last_refres
     refused(stage.decide("one", &wants(Consistency::Strong, OnStale::Error)).await);
     let bounded = Wants { max_staleness: Some(Duration::from_nanos(1)), ..wants(Consistency::Bounded, OnStale::Store) };
     assert!(queried(stage.decide("one", &bounded).await).contains("max_staleness"));
+    // A session that has written since is not given rows without that.
+    let asks = wants(Consistency::Session, OnStale::Store);
+    asks.session.wrote(stage.shop.name());
+    assert!(queried(stage.decide("one", &asks).await).contains("REFRESH"));
+    refused(stage.decide("one", &Wants { on_stale: OnStale::Error, ..asks.clone() }).await);
+    read(stage.decide("one", &Wants { consistency: Consistency::Eventual, ..asks.clone() }).await);
     let refreshed = stage.views.refresh(&name("one"), false).await.unwrap();
     assert_eq!((refreshed.rows, stage.rows("one")), (Some(1), Some(vec!["1".to_owned()])));
+    read(stage.decide("one", &asks).await);
     // The stores of these tests cannot be read.
     stage.holds(|| is_only_refreshed("timed", "depends on the time")).await;
     stage.views.refresh(&name("timed"), false).await.unwrap_err();

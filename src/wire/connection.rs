@@ -116,6 +116,8 @@ pub(super) struct Connection {
     inbox: mpsc::Receiver<Arrival>,
     /// Messages that were looked at before their turn, at most one more than [`CLOSES_MAX`].
     ahead: VecDeque<Arrival>,
+    /// Whether `Sync` is known to come behind the message whose turn it is.
+    sync_follows: bool,
     limits: Limits,
     pub(super) shutdown: CancellationToken,
     reader: OwnedTask<()>,
@@ -149,6 +151,7 @@ impl Connection {
             running,
             inbox,
             ahead: VecDeque::new(),
+            sync_follows: false,
             limits,
             shutdown,
             reader,
@@ -263,6 +266,7 @@ impl Connection {
                 () = passed(idle.as_ref()) => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
             }
         };
+        self.sync_follows = arrival.as_ref().is_some_and(|arrival| arrival.sync_follows);
         match arrival.map(Arrival::take) {
             Some(Ok(message)) => Ok(message),
             Some(Err(diagnosis)) => Err(End::Fatal(diagnosis)),
@@ -302,6 +306,9 @@ impl Connection {
     /// Whether the series ends here, as far as it has arrived: `Sync` comes next, or behind a few `Close`, which cannot fail and do nothing
     /// to a transaction. What has been looked at comes next all the same.
     pub(super) fn series_ends(&mut self) -> bool {
+        if self.sync_follows {
+            return true;
+        }
         for place in 0..=CLOSES_MAX {
             if self.ahead.len() <= place {
                 let Ok(arrival) = self.inbox.try_recv() else { return false };

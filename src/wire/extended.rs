@@ -106,6 +106,8 @@ impl Connection {
         let _running = self.counts.running.enter();
         self.start_statement();
         let max = usize::try_from(max_rows).unwrap_or(0);
+        let series = if self.series_ends() { Series::Ends } else { Series::GoesOn };
+        self.session.follow(series);
         // Rows that are passed on cannot be left for a later `Execute`.
         if max == 0
             && let Some(point) = self.session.point(&portal)
@@ -117,8 +119,7 @@ impl Connection {
         {
             return self.relay(&relaying).await;
         }
-        let series = if self.series_ends() { Series::Ends } else { Series::GoesOn };
-        match Box::pin(self.session.execute(&portal, max, series)).await? {
+        match Box::pin(self.session.execute(&portal, max)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();
                 match self.send_rows(&mut rows, Outgoing::Rows(&formats), max).await? {

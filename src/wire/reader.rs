@@ -22,11 +22,16 @@ const READ_AHEAD_MAX: usize = 1 << 20;
 /// The smallest read.
 const READ_SIZE: usize = 16 << 10;
 
+/// `Sync`, as it is sent.
+const SYNC: &[u8] = b"S\0\0\0\x04";
+
 /// What the reader hands over. The room in the queue is given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// The message, or why the connection cannot go on.
     pub(super) outcome: Result<Message, Diagnosis>,
+    /// Whether `Sync` had come behind the message already: it need not be waited for to know that a series ends there.
+    pub(super) sync_follows: bool,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -85,7 +90,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 },
                 Err(diagnosis) => {
                     // The statement that runs is not at fault; it ends before the connection does.
-                    let failure = Arrival { outcome: Err(diagnosis), room: None };
+                    let failure = Arrival { outcome: Err(diagnosis), sync_follows: false, room: None };
                     if self.queue.send(failure).await.is_err() {
                         self.running.abandon();
                     }
@@ -107,7 +112,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 None => return false,
             },
         };
-        match self.queue.try_send(Arrival { outcome: Ok(message), room: Some(room) }) {
+        let sync_follows = self.buffer.starts_with(SYNC);
+        match self.queue.try_send(Arrival { outcome: Ok(message), sync_follows, room: Some(room) }) {
             Ok(()) => true,
             Err(TrySendError::Full(arrival)) => self.queue.send(arrival).await.is_ok(),
             Err(TrySendError::Closed(_)) => false,
@@ -164,7 +170,6 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio_util::sync::CancellationToken;
 
-    const SYNC: &[u8] = b"S\0\0\0\x04";
     const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
     struct Reading {
@@ -228,6 +233,16 @@ mod tests {
         assert_eq!(reading.inbox.recv().await.unwrap().take().unwrap(), Message::Sync);
         reading.client.write_all(TERMINATE).await.unwrap();
         reading.statement.cancelled().await;
+    }
+
+    #[tokio::test]
+    async fn a_message_says_whether_sync_had_come_behind_it() {
+        let mut reading = reading();
+        let flush: &[u8] = b"H\0\0\0\x04";
+        reading.client.write_all(&[SYNC, flush, SYNC, flush].concat()).await.unwrap();
+        for follows in [false, true, false, false] {
+            assert_eq!(reading.inbox.recv().await.unwrap().sync_follows, follows);
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! Blocks that read a row from a copy and then change it: where the row has become another one in its store, they end with 40001.
 
-use super::copies::{FROM_COPY, FROM_STORE, copied};
+use tokio_postgres::error::SqlState;
+
+use super::copies::{FROM_COPY, FROM_STORE, copied, served};
 use super::world::{self, World};
 use crate::changes::check::Deed;
 use crate::commit::{Said, ask};
-use crate::support::proxy::Session;
+use crate::support::proxy::{OWNER, PASSWORD, Session};
+use crate::wire::client::{Client, bind, execute, message, parse, query, sync};
 
 fn balance(store: &str, key: i64) -> String {
     format!("SELECT balance FROM {store}.accounts WHERE _id = {key}")
@@ -30,6 +33,17 @@ async fn conflicts(world: &mut World) {
         format!("UPDATE {store}.accounts SET balance = balance + 1 WHERE _id IN (1, 2)"),
         format!("UPDATE {store}.accounts SET balance = balance + 1"),
         format!("DELETE FROM {store}.accounts WHERE _id = 1"),
+        format!(
+            "UPDATE {store}.accounts SET balance = m.amount FROM {store}.moves m WHERE m._id = accounts._id AND accounts._id = 1"
+        ),
+        format!(
+            "MERGE INTO {store}.accounts a USING (VALUES (1)) AS v (k) ON a._id = v.k WHEN MATCHED THEN UPDATE SET balance = 1"
+        ),
+        format!("MERGE INTO {store}.accounts a USING {store}.moves m ON a._id = m._id AND m._id = 1 WHEN MATCHED THEN DELETE"),
+        format!(
+            "INSERT INTO {store}.accounts AS a (_id, balance) VALUES (1, 5) \
+             ON CONFLICT (_id) DO UPDATE SET balance = a.balance + excluded.balance"
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -43,6 +57,13 @@ async fn conflicts(world: &mut World) {
         session.answer("ROLLBACK").await;
         assert_eq!(world.reader(&FROM_STORE).await.answer(&balance(store, 1)).await, value.to_string(), "{store}");
     }
+    // Prepared, which was planned before anything was read.
+    let prepared = session.prepare(&format!("UPDATE {store}.accounts SET balance = $1 WHERE _id = $2")).await.unwrap();
+    begun(&session, store, (1, world.rows[&1])).await;
+    world.does(Deed::Put { key: 1, value: 2_500 }).await;
+    let failed = session.execute(&prepared, &[&1_i64, &1_i64]).await.unwrap_err();
+    assert_eq!(failed.code().map(SqlState::code), Some("40001"), "{store}");
+    session.answer("ROLLBACK").await;
     let value = world.rows[&1];
     begun(&session, store, (1, value)).await;
     session.answer(&update(1, value + 1)).await;
@@ -99,6 +120,7 @@ async fn no_conflicts(world: &mut World) {
 async fn both(mut world: World) {
     conflicts(&mut world).await;
     no_conflicts(&mut world).await;
+    Box::pin(series(&mut world)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +129,7 @@ async fn a_row_of_postgres_that_was_read_from_a_copy_is_not_written_over() {
     Box::pin(conflicts(&mut world)).await;
     Box::pin(no_conflicts(&mut world)).await;
     Box::pin(savepoints(&mut world)).await;
+    Box::pin(series(&mut world)).await;
     Box::pin(triggers(&mut world)).await;
 }
 
@@ -116,6 +139,7 @@ async fn a_row_of_mariadb_that_was_read_from_a_copy_is_not_written_over() {
     Box::pin(conflicts(&mut world)).await;
     Box::pin(no_conflicts(&mut world)).await;
     Box::pin(savepoints(&mut world)).await;
+    Box::pin(series(&mut world)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,4 +191,74 @@ async fn triggers(world: &mut World) {
     session.answer("COMMIT").await;
     world.rows.insert(7, value + 101);
     assert_eq!(world.reader(&FROM_STORE).await.answer(&balance(store, 7)).await, (value + 101).to_string());
+}
+
+/// A client that sends what it likes, whose reads have these levels of consistency.
+async fn raw(world: &World, level: &str) -> Client {
+    let mut client = Client::connect(world.address()).await;
+    client.start(OWNER).await;
+    client.scram(PASSWORD).await;
+    client.until_ready().await;
+    for setting in [format!("SET tributary.consistency = '{level}'"), "SET tributary.on_stale = 'wait'".to_owned()] {
+        assert_eq!(client.script(&query(&setting)).await, "C SET\nZ I");
+    }
+    client
+}
+
+/// One statement, unnamed throughout, up to its `Execute`.
+fn one(sql: &str) -> Vec<u8> {
+    [parse("", sql, &[]), bind("", "", &[], &[]), execute("", 0)].concat()
+}
+
+/// Reads from the copy in a series that goes on: the answer comes with `Flush`.
+async fn read_in_series(client: &mut Client, world: &World, read: &[u8]) {
+    let (session, table) = (world.room.session(), (world.store, "accounts"));
+    let before = served(session, table).await;
+    client.send(&[read, message(b'H', b"").as_slice()].concat()).await;
+    for kind in ['2', 'D', 'C'] {
+        assert_eq!(client.answer().await.map(|answer| answer.kind), Some(kind), "{}", world.store);
+    }
+    assert!(served(session, table).await > before, "{}: it is not of the copy", world.store);
+}
+
+/// What a series of messages reads from a copy belongs to the transaction of the write behind it, up to `Sync`.
+async fn series(world: &mut World) {
+    let store = world.store;
+    let update = one(&format!("UPDATE {store}.accounts SET balance = 1 WHERE _id = 8"));
+    let reads = [
+        // At once, from where the row lies.
+        ("eventual", format!("SELECT balance FROM {store}.accounts WHERE _id = $1"), vec![Some(b"8".as_slice())]),
+        // The same, of a copy that is asked whether it is fresh, and what is planned.
+        ("strong", format!("SELECT balance FROM {store}.accounts WHERE _id = $1"), vec![Some(b"8".as_slice())]),
+        ("strong", format!("SELECT sum(balance) FROM {store}.accounts"), Vec::new()),
+    ];
+    for (turn, (level, sql, values)) in reads.into_iter().enumerate() {
+        let value = 8_000 + 10 * i64::try_from(turn).unwrap();
+        let mut client = raw(world, level).await;
+        let prepared = client.script(&[parse("s", &sql, &[]), sync()].concat()).await;
+        assert_eq!(prepared, "1\nZ I", "{sql}");
+        let read = [bind("", "s", &values, &[]), execute("", 0)].concat();
+        read_in_series(&mut client, world, &read).await;
+        world.does(Deed::Put { key: 8, value }).await;
+        // The last of the series, and one that others follow.
+        let told = client.script(&[update.clone(), sync()].concat()).await;
+        assert_eq!(told, "1\n2\nE ERROR 40001\nZ I", "{store}, {level}: {sql}");
+        read_in_series(&mut client, world, &read).await;
+        world.does(Deed::Put { key: 8, value: value + 1 }).await;
+        let told = client.script(&[update.clone(), update.clone(), sync()].concat()).await;
+        assert_eq!(told, "1\n2\nE ERROR 40001\nZ I", "{store}, {level}: {sql}");
+        // A block that begins in between takes it over.
+        read_in_series(&mut client, world, &read).await;
+        world.does(Deed::Put { key: 8, value: value + 2 }).await;
+        let told = client.script(&[one("BEGIN"), update.clone(), sync()].concat()).await;
+        assert_eq!(told, "1\n2\nC BEGIN\n1\n2\nE ERROR 40001\nZ E", "{store}, {level}: {sql}");
+        assert_eq!(client.script(&query("ROLLBACK")).await, "C ROLLBACK\nZ I");
+        // With `Sync` the transaction is over, and what was read in it.
+        read_in_series(&mut client, world, &read).await;
+        assert_eq!(client.script(&sync()).await, "Z I");
+        world.does(Deed::Put { key: 8, value: value + 3 }).await;
+        assert_eq!(client.script(&[update.clone(), sync()].concat()).await, "1\n2\nC UPDATE 1\nZ I", "{store}, {level}: {sql}");
+        world.rows.insert(8, 1);
+    }
+    assert_eq!(world.reader(&FROM_STORE).await.answer(&balance(store, 8)).await, "1", "{store}");
 }

@@ -1,5 +1,7 @@
 //! What says which tables are cached: store files, ALTER TABLE and CALL; what EXPLAIN shows of it, and what is not cached and why.
 
+use std::time::Duration;
+
 use super::copies::{FROM_COPY, FROM_STORE, analyzed, copied, reader, served, shown, until_cached, until_copied, until_state};
 use super::world::{self, cached};
 use crate::changes::follow::until_streaming;
@@ -11,6 +13,8 @@ const ORDERS: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT); INSE
     CREATE TABLE notes (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO notes VALUES (1, 'n')";
 const BOTH: [&str; 2] = ["orders", "notes"];
 const ALL: &str = "SELECT id, v FROM file.orders ORDER BY id";
+/// How often a feed looks at its tables where nothing has it do so.
+const SURVEY: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alter_table_begins_and_ends_a_copy_also_over_a_restart() {
@@ -173,9 +177,18 @@ async fn a_table_of_postgres_with_row_security_is_read_in_its_store() {
     let statements = "CREATE TABLE secrets (id bigint PRIMARY KEY, v text); INSERT INTO secrets VALUES (1, 'a'); \
         ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; CREATE TABLE notes (id bigint PRIMARY KEY, v text)";
     let lines = format!("{LOG}{}", cached(&["secrets", "notes"]));
-    let (room, _native) = Box::pin(room::of_postgres(statements, &lines, &["notes"])).await;
+    let (room, mut native) = Box::pin(room::of_postgres(statements, &lines, &["notes"])).await;
     until_cached(room.session(), "pg", &["notes"]).await;
     let reason = until_state(room.session(), ("pg", "secrets"), "store-only").await;
     assert!(!reason.is_empty());
     assert_eq!(room.session().answer("SELECT v FROM pg.secrets").await, "a");
+    // Switched on under a copy, it is noticed with the next change of the table: long before all tables are looked at once a minute.
+    native.run("ALTER TABLE notes ENABLE ROW LEVEL SECURITY").await;
+    native.run("INSERT INTO notes VALUES (1, 'n')").await;
+    let noticed = until_state(room.session(), ("pg", "notes"), "store-only");
+    let reason = tokio::time::timeout(SURVEY / 2, noticed).await.expect("a change of the table does not have it looked at");
+    assert!(!reason.is_empty());
+    let before = served(room.session(), ("pg", "notes")).await;
+    assert_eq!(room.session().answer("SELECT v FROM pg.notes").await, "n");
+    assert_eq!(served(room.session(), ("pg", "notes")).await, before);
 }

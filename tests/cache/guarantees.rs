@@ -147,7 +147,8 @@ async fn no_way_back(world: World) {
         ] {
             session.answer(&format!("SET tributary.consistency = '{consistency}'; SET tributary.on_stale = '{on_stale}'")).await;
             let found: i64 = session.answer(&balance(store, 1)).await.parse().unwrap();
-            // What is in a copy before others see it in the store is tried in `gap`.
+            // A copy may have what the store itself shows an instant later, so that a read of the store alone may go back (docs/caching.md,
+            // Limits). `gap` tries what is loaded in that moment, and not this.
             assert!(consistency == "store" || found >= last, "{store}, {turn}: {found} by {consistency} behind {last}");
             last = found;
         }

@@ -391,4 +391,21 @@ async fn without_feeds_a_view_over_postgres_is_as_old_as_its_last_refresh() {
     market.pg.run("UPDATE orders SET amount = 200 WHERE id = 1").await;
     market.session().answer("REFRESH MATERIALIZED VIEW CONCURRENTLY totals").await;
     assert_eq!(market.session().answer(sql).await, "220");
+    // What the session itself has written since is not kept from it.
+    let other = market.reader(&[]).await;
+    for statements in
+        ["UPDATE pg.orders SET amount = 300 WHERE id = 1", "BEGIN; UPDATE pg.orders SET amount = 300 WHERE id = 1; COMMIT"]
+    {
+        market.session().answer(statements).await;
+        assert_eq!(market.session().answer(sql).await, "320", "{statements}");
+        assert_eq!(other.answer(sql).await, "220", "{statements}");
+        market.session().answer("SET tributary.consistency = 'eventual'").await;
+        assert_eq!(market.session().answer(sql).await, "220", "{statements}");
+        market.session().answer("SET tributary.consistency = 'session'").await;
+    }
+    market.session().answer("REFRESH MATERIALIZED VIEW totals").await;
+    assert_eq!((market.session().answer(sql).await, other.answer(sql).await), ("320".to_owned(), "320".to_owned()));
+    let served = standing(market.session(), "totals").await.2;
+    market.session().answer(sql).await;
+    assert!(standing(market.session(), "totals").await.2 > served, "it is not read again");
 }

@@ -3,7 +3,7 @@
 //! `client` speaks raw messages; `server` starts Tributary inside the test's own runtime on a free port.
 
 mod cancel;
-mod client;
+pub mod client;
 mod copy;
 mod copy_in;
 mod hostile;

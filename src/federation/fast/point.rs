@@ -13,7 +13,7 @@ use datafusion::scalar::ScalarValue;
 use super::condition::{Condition, Test};
 use super::{Lookup, schema_of};
 use crate::cache::version::TableVersion;
-use crate::cache::{Caches, Wants};
+use crate::cache::{Caches, CopiesRead, Wants};
 use crate::federation::copy::{fits, one_key, refusal};
 use crate::federation::output::OutputColumn;
 use crate::stores::Table;
@@ -64,6 +64,11 @@ impl Lookup {
 }
 
 impl Point {
+    /// Takes note of the state that was read, for a transaction that may write later on.
+    pub fn note(&self, noted: &CopiesRead) {
+        noted.note(&self.lookup.store, &self.lookup.table.id, &self.version);
+    }
+
     /// The columns of the result.
     pub fn columns(&self) -> &[OutputColumn] {
         &self.lookup.columns

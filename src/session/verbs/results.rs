@@ -82,9 +82,11 @@ pub(super) fn may_serve(session: &Session, snapshot: &Snapshot, query: &Query) -
         return false;
     }
     // A block that keeps one state reads it whole. One that may write would do so by rows of before, which nothing compares with those that
-    // it writes: what of copies it has read is noted, and what of results it has is not.
-    let is_bound =
-        session.block.as_ref().is_some_and(|block| block.failed || block.modes.isolation.is_repeatable() || !block.modes.read_only);
+    // it writes: what of copies it has read is noted, and what of results it has is not. So may a series of messages that goes on.
+    let is_bound = match &session.block {
+        Some(block) => block.failed || block.modes.isolation.is_repeatable() || !block.modes.read_only,
+        None => session.series.goes_on(),
+    };
     !is_bound && (rules.with_text(&query.to_string()).next().is_some() || names_table(session, snapshot, query, &rules))
 }
 

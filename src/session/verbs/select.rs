@@ -140,7 +140,7 @@ pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Rel
 /// The row of a portal whose prepared lookup still holds and is answered from a copy at once, in a statement of its own. `None` leaves
 /// the portal as it was.
 pub(in crate::session) fn point(session: &mut Session, name: &str) -> Option<Point> {
-    if session.block.is_some() || session.shared.caches.is_empty() {
+    if session.block.is_some() || session.shared.caches.is_empty() || session.series.is_full() {
         return None;
     }
     let snapshot = session.snapshot();
@@ -155,6 +155,9 @@ pub(in crate::session) fn point(session: &mut Session, name: &str) -> Option<Poi
         return None;
     }
     let point = lookup.point(&session.shared.caches, &session.wants_at_once()?, &portal.parameters)?;
+    if let Some(noted) = session.series.noted() {
+        point.note(&noted);
+    }
     session.names.portal_mut(name).ok()?.done = true;
     Some(point)
 }

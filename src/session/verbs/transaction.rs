@@ -62,7 +62,10 @@ fn default_modes(session: &Session) -> Result<Modes, Diagnosis> {
 
 fn open(session: &mut Session) -> Result<(), Diagnosis> {
     let modes = default_modes(session)?;
-    session.block = Some(begun(session, modes, session.transaction_start()));
+    let mut block = begun(session, modes, session.transaction_start());
+    // What was read before in the same series is a part of the transaction.
+    block.copies = session.series.take();
+    session.block = Some(block);
     session.settings.begin();
     session.facts = None;
     show_modes(session, modes)
@@ -183,6 +186,7 @@ fn show_modes(session: &mut Session, modes: Modes) -> Result<(), Diagnosis> {
 
 /// Ends whatever block there is.
 async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Diagnosis> {
+    session.series.end();
     let Some(mut block) = session.block.take() else { return Ok(()) };
     session.names.clear_portals();
     session.facts = None;

@@ -124,12 +124,13 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
         return Err(refused);
     }
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
-    if planned.columns.is_some() {
+    let (engine, store) = (&shared.engine, planned.target.store.clone());
+    // What a series has read of the target before is a part of its transaction.
+    if planned.columns.is_some() || session.series.has_read(&store, &planned.target.table.id) {
         begin_implicit(session)?;
     }
     let attempt = session.attempt(text, bound, setting.now)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let (engine, store) = (&shared.engine, planned.target.store.clone());
     let past = session.past.clone();
     let read = session.block.as_ref().map(|block| block.copies.of(&store, &planned.target.table.id)).unwrap_or_default();
     let undoes = setting.rows_only;

@@ -98,8 +98,7 @@ impl Keeper {
         ran: Result<(SendableRecordBatchStream, Arc<Branches>), Diagnosis>,
     ) -> Result<Vec<RecordBatch>, Failed> {
         let (rows, branches) = ran.map_err(Failed::Query)?;
-        let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
-        let rows = recompute::collected(rows, &plan.schema, most).await;
+        let rows = recompute::collected(rows, &plan.schema, self.left()).await;
         // Also what failed did so with rows that are in no set, perhaps.
         if !branches.read_directly().is_empty() {
             return Err(Failed::NotPinned);

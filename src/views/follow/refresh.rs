@@ -19,7 +19,7 @@ impl Keeper {
         let began = tokio::time::Instant::now();
         self.stands_filling();
         let rows = plan.query.rows_of_stores(&self.ground.engine).await.map_err(Failed::Query)?;
-        let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
+        let most = self.left();
         let wanted = recompute::collected(rows, &plan.schema, most).await?;
         let output = match self.standing.take() {
             Some(Standing::Whole { output, .. }) => output,
@@ -30,7 +30,7 @@ impl Keeper {
         self.check_unique(&rows).await?;
         let bytes = u64::try_from(output.bytes()).unwrap_or(u64::MAX);
         if bytes > most {
-            return Err(Failed::TooLarge(self.views.settings.memory_bytes));
+            return Err(Failed::TooLarge(most));
         }
         if self.is_outdated(plan).await {
             return Err(Failed::Lost);

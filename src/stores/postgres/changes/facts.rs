@@ -67,7 +67,7 @@ pub(super) struct Facts {
     /// Its columns in order.
     pub attributes: Vec<Attribute>,
     /// What rows that are kept as texts depend on: columns and their last change, and the triggers of ours. A column whose values were
-    /// written anew by ALTER TABLE has changed too, though it looks as before.
+    /// written anew by ALTER TABLE has changed too, though it looks as before. So has a table that hides rows by role from now on.
     pub fingerprint: String,
 }
 
@@ -94,8 +94,8 @@ fn is_plain(column: &Column) -> bool {
 }
 
 /// What rows that are kept as texts depend on. The number of the transaction that has changed a column last tells one change from another
-/// that looks alike.
-const FINGERPRINT: &str = "pg_catalog.md5(c.oid::text || coalesce((SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.atttypid, a.atttypmod, \
+/// that looks alike. Of a table without row security it is what older versions have kept.
+const FINGERPRINT: &str = "pg_catalog.md5(c.oid::text || CASE WHEN c.relrowsecurity THEN ' hides rows' ELSE '' END || coalesce((SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.atttypid, a.atttypmod, \
      a.attisdropped, a.xmin), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), '') \
      || coalesce((SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', t.tgname, t.tgenabled, t.tgtype, t.tgfoid), ',' \
      ORDER BY t.tgname COLLATE \"C\") FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid \
