@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::cache::Caching;
 pub use self::cache::{asked_cached, judge_cached};
 use self::changes::Feeding;
-pub use self::changes::known_instance;
+pub use self::changes::{known_instance, left_in};
 use self::commits::Commits;
 use self::memory::{Memory, keep, keep_learned};
 use self::observed::{Observed, Running, start_http};
@@ -453,7 +453,7 @@ async fn retire(connector: Arc<dyn Connector>, retired: CancellationToken, grace
         }
     };
     if tokio::time::timeout(grace, unused).await.is_err() {
-        tracing::warn!(store = %connector.name(), "a replaced store is closed under statements that still run on it");
+        tracing::warn!(store = %connector.name(), "a replaced store is closed under what still uses it");
         retired.cancel();
     }
     connector.close().await;

@@ -1,5 +1,7 @@
 //! A store whose changes are those that a test says, for tests of this room and of those that follow it.
 
+mod mixed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +22,14 @@ use crate::stores::capture::{
     Capture, Ended, Feed, Fill, Follow, Followed, How, InstanceId, Judged, OwnObject, Step, Survey, Watch,
 };
 use crate::stores::change::builder::{Cell, RowsBuilder};
-use crate::stores::change::{Barrier, Entry, Group, Operation, Resume, Shape, Transaction};
+use crate::stores::change::{Entry, Group, Operation, Resume, Shape, Transaction};
 use crate::stores::commit::OwnTable;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::position::{Coverage, Position};
 use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Table, TableId};
 use crate::stores::{BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Scan, StoreError, StoreName, StoreSchema};
+
+pub(crate) use mixed::{Did, mixed_of};
 
 /// A table of the namespace `public` with columns `name text`, its key, and `total bigint`.
 pub(crate) fn table_of(name: &str) -> Arc<Table> {
@@ -107,63 +111,6 @@ pub(crate) fn pieces_of(store: &StoreName, position: u64, rows: &[(&str, i64)]) 
     rows.iter().enumerate().map(piece).collect()
 }
 
-/// What happens to a row, or else, in transactions of [`mixed_of`].
-#[derive(Debug, Clone)]
-pub(crate) enum Did<'a> {
-    /// A row is there with a total.
-    Put(&'a str, i64),
-    /// A row has changed, and its total was not sent.
-    Part(&'a str),
-    /// A row has another key, and its total was not sent.
-    Move(&'a str, &'a str),
-    /// A row is gone.
-    Gone(&'a str),
-    /// No row.
-    Tell(Barrier),
-}
-
-/// A group of whole transactions by their positions, with rows of several tables.
-pub(crate) fn mixed_of(store: &StoreName, transactions: &[(u64, Vec<(&str, Did<'_>)>)]) -> Group {
-    const NO_ROWS: &[(&str, i64)] = &[];
-    let empty: Vec<(u64, &[(&str, i64)])> = transactions.iter().map(|(position, _)| (*position, NO_ROWS)).collect();
-    let mut group = group_of(store, &empty);
-    let mut builders: Vec<(&str, RowsBuilder)> = Vec::new();
-    for (transaction, (_, entries)) in group.transactions.iter_mut().zip(transactions) {
-        for (table, did) in entries {
-            if let Did::Tell(barrier) = did {
-                transaction.entries.push(Entry::Barrier(barrier.clone()));
-                continue;
-            }
-            let known = builders.iter().position(|(known, _)| known == table);
-            let place = known.unwrap_or(builders.len());
-            if known.is_none() {
-                builders.push((*table, RowsBuilder::new(&shape_of(table))));
-            }
-            let builder = &mut builders[place].1;
-            let nothing = &mut std::iter::empty::<Cell<'_>>();
-            let row = match did {
-                Did::Put(name, total) => {
-                    let new = &mut [Cell::Text(name), Cell::Value(ScalarValue::Int64(Some(*total)))].into_iter();
-                    builder.push(Operation::Upsert, new, None)
-                }
-                Did::Part(name) => builder.push(Operation::Update, &mut [Cell::Text(name), Cell::Unknown].into_iter(), None),
-                Did::Move(from, to) => {
-                    let old: &mut dyn Iterator<Item = Cell<'_>> = &mut [Cell::Text(from)].into_iter();
-                    builder.push(Operation::Update, &mut [Cell::Text(to), Cell::Unknown].into_iter(), Some(old))
-                }
-                Did::Gone(name) => {
-                    let old: &mut dyn Iterator<Item = Cell<'_>> = &mut [Cell::Text(name)].into_iter();
-                    builder.push(Operation::Delete, nothing, Some(old))
-                }
-                Did::Tell(_) => continue,
-            };
-            transaction.entries.push(Entry::Row { rows: u32::try_from(place).unwrap(), row: row.unwrap() });
-        }
-    }
-    group.rows = builders.iter_mut().map(|(_, builder)| builder.finish().unwrap()).collect();
-    group
-}
-
 /// Rows of such a table as a scan gives them.
 pub(crate) fn batch_of(rows: &[(&str, i64)]) -> RecordBatch {
     let names: ArrayRef = Arc::new(rows.iter().map(|(name, _)| Some(*name)).collect::<StringArray>());
@@ -236,6 +183,10 @@ struct Script {
     is_faulty: bool,
     /// Whether what it gives again may be other transactions.
     is_unlike: bool,
+    /// How often it does not remove what it is asked to.
+    refusals: usize,
+    /// Whether there is a fault in telling it that somebody has looked.
+    is_fragile: bool,
 }
 
 /// A store of the test's own.
@@ -308,6 +259,16 @@ impl FakeStore {
     /// What of ours is in it.
     pub(crate) fn holds(&self, objects: Vec<OwnObject>) {
         self.script().objects = objects;
+    }
+
+    /// So often it does not remove what it is asked to.
+    pub(crate) fn keeps_removing_nothing(&self, times: usize) {
+        self.script().refusals = times;
+    }
+
+    /// There is a fault from now on in telling it that somebody has looked.
+    pub(crate) fn breaks_when_looked_at(&self) {
+        self.script().is_fragile = true;
     }
 
     /// What a fill finds, and up to which position.
@@ -489,7 +450,9 @@ impl Capture for FakeCapture {
     }
 
     fn look_again(&self) {
-        self.script().looks += 1;
+        let mut script = self.script();
+        script.looks += 1;
+        assert!(!script.is_fragile, "the test says so");
     }
 
     async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
@@ -528,6 +491,10 @@ impl Capture for FakeCapture {
     async fn remove(&self, _who: InstanceId, slot_only: bool) -> Result<Vec<OwnObject>, StoreError> {
         let mut script = self.script();
         script.calls.push(format!("remove{}", if slot_only { " slot" } else { "" }));
+        if let Some(left) = script.refusals.checked_sub(1) {
+            script.refusals = left;
+            return Err(StoreError::ConnectionLost { store: self.store.to_string(), reason: "Reset.".to_owned() });
+        }
         script.watch = Watch::default();
         let is_removed = |object: &OwnObject| object.ours && (!slot_only || object.what == "replication slot");
         let (removed, left) = std::mem::take(&mut script.objects).into_iter().partition(is_removed);

@@ -1,7 +1,8 @@
 //! The feeds of all stores: started together, replaced at a reload, stopped before the stores are closed.
 //!
 //! There is an entry for every store. One that asks for no feed and can have one is looked at once: what of ours makes it keep its log
-//! (a replication slot) is dropped at once, the rest is told with the statement that removes it.
+//! (a replication slot) is dropped at once, the rest is told with the statement that removes it. The same is done with one that is taken
+//! out of the configuration while it is followed, over the connector that it had.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,14 +21,14 @@ use super::hub::{Cursor, Hub};
 use super::log::{self, LogError};
 use super::metrics::{self, Tally};
 use super::status::{Shown, State, TableState};
-use super::supervise::{Driver, Following, Pacing, With};
+use super::supervise::{Driver, FAULT, Following, Pacing, With, let_go};
 use super::{ChangeSettings, Hook};
 use crate::error::{Diagnose, sqlstate};
 use crate::stores::capture::{Capture, Fill, Follow, InstanceId};
 use crate::stores::change::Shape;
 use crate::stores::schema::{Table, TableId};
 use crate::stores::{Connector, StoreError, StoreName};
-use crate::task::{OwnedTask, TaskSet};
+use crate::task::{Backoff, OwnedTask, TaskSet};
 use crate::telemetry::Family;
 use crate::telemetry::metrics::Present;
 
@@ -35,6 +36,9 @@ use crate::telemetry::metrics::Present;
 const LOOK_BACK: Duration = Duration::from_secs(60);
 /// How long feeds may take to end before they are stopped where they are.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What to do about a feed that a fault has ended for good.
+const DIED: &str = "Start the server again, and report what its log tells of the fault.";
 
 /// The SQL schema and name of a table, where it is shown.
 pub type Labels = Arc<dyn Fn(&TableId) -> Option<(String, String)> + Send + Sync>;
@@ -179,11 +183,11 @@ impl Feeds {
         loop {
             grown.borrow_and_update();
             let all: Vec<Arc<Following>> = self.followings().values().cloned().collect();
-            for following in all.iter().filter(|following| following.entry().is_some()) {
+            for following in all.iter().filter(|following| following.is_wanted()) {
                 if !followed.contains(&following.store) {
                     followed.push(following.store.clone());
                     let driver = Driver::new(following, self.with(&refresh), tasks.token());
-                    tasks.spawn("feed", drive(driver, Arc::clone(following)));
+                    tasks.spawn("feed", drive(driver, Arc::clone(following), self.with(&refresh), tasks.token()));
                 }
             }
             // Cancel-safe, all of them.
@@ -211,7 +215,7 @@ impl Feeds {
     }
 
     /// Follows these stores from now on, over these connectors: each feed is closed and begun again where it was. Their logs and whoever
-    /// reads them stay.
+    /// reads them stay. A store that is not among them any more is asked to keep nothing for us, over the connector that it had.
     pub fn replace(&self, stores: Vec<FeedEntry>) {
         let mut entries: BTreeMap<StoreName, FeedEntry> =
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
@@ -277,6 +281,11 @@ impl Feeds {
         let present = all.iter().filter_map(|following| Some((following, following.entry()?)));
         let shown = present.map(|(following, entry)| Shown {
             retained_max_bytes: entry.follow.as_ref().map(|follow| follow.max_retained),
+            log_bytes: following.hub.get().map(|hub| hub.log().bytes()),
+            ring_bytes: following.hub.get().map(|hub| hub.ring_bytes()),
+            queue_bytes: following.queue().map(|queue| u64::try_from(queue.bytes()).unwrap_or(u64::MAX)),
+            sync_lag: following.hub.get().map(|hub| Duration::from_millis(metrics::sync_lag_ms(hub))),
+            outbox_waiting: self.tally.waiting(&following.store),
             ..following.status.shown(Some(&entry.labels))
         });
         shown.collect()
@@ -376,7 +385,7 @@ impl Feeds {
     /// Begins the feed of a store again, whatever kept it from that.
     ///
     /// # Errors
-    /// It has none.
+    /// It has none, or a fault has ended it for good.
     pub fn restart(&self, store: &StoreName) -> Result<(), NotFollowed> {
         let following = self.following(store).filter(|following| following.entry().is_some_and(|entry| entry.follow.is_some()));
         let off = || NotFollowed {
@@ -385,6 +394,9 @@ impl Feeds {
             is_passing: false,
         };
         let following = following.ok_or_else(off)?;
+        if following.has_died.load(Ordering::Acquire) {
+            return Err(NotFollowed { reason: FAULT.to_owned(), mend: Some(DIED.to_owned()), is_passing: false });
+        }
         following.wanted.send_modify(|wanted| wanted.turn += 1);
         Ok(())
     }
@@ -417,12 +429,22 @@ impl Feeds {
     }
 }
 
-/// Follows a store. Where that ends by a fault of ours, it is told: nobody would notice that nothing comes any more.
-async fn drive(driver: Driver, following: Arc<Following>) {
+/// Follows a store. A fault in a feed is outlived by its driver. Where one of the driver itself ends it, that is told: nobody would notice
+/// that nothing comes any more. Nobody looks at what the store keeps then either, so that it is to let go of its log.
+async fn drive(driver: Driver, following: Arc<Following>, with: With, stop: CancellationToken) {
     let task = OwnedTask::spawn(Box::pin(driver.run()).in_current_span());
-    if task.join().await.is_none() {
-        let mend = "Start the server again, and report what its log tells of the fault.";
-        following.status.set(State::Refused, Some("the feed has ended by a fault"), Some(mend));
+    if task.join().await.is_some() {
+        return;
+    }
+    following.has_died.store(true, Ordering::Release);
+    following.status.set(State::Refused, Some(FAULT), Some(DIED));
+    let (mut backoff, mut tells) = (Backoff::new(with.pacing.backoff.0, with.pacing.backoff.1), true);
+    while !stop.is_cancelled() && !let_go(&following, &with, tells).await {
+        tells = false;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::hub::Hub;
 use super::log::now_ms;
 use super::status::{Shown, ShownTable, State, TableState};
 use super::supervise::Following;
@@ -56,6 +57,11 @@ impl Tally {
     /// So many events of a store wait for being handed over.
     pub fn waits(&self, store: &StoreName, events: u64) {
         self.shared().waiting.insert(store.clone(), events);
+    }
+
+    /// How many of them; `None` where nobody hands over events of the store.
+    pub(super) fn waiting(&self, store: &StoreName) -> Option<u64> {
+        self.shared().waiting.get(store).copied()
     }
 }
 
@@ -137,10 +143,7 @@ fn of_logs(followings: &[Arc<Following>]) -> Vec<Family> {
     let queues = followings.iter().filter_map(|following| Some((following.store.to_string(), following.queue()?)));
     let logs = hubs().map(|(store, hub)| (store, hub.log().bytes()));
     let rings = hubs().map(|(store, hub)| (store, hub.ring_bytes()));
-    let unsynced = hubs().map(|(store, hub)| {
-        let since = hub.log().progress().borrow().unsynced_ms;
-        (store, since.map_or(0, |since| now_ms().saturating_sub(since)))
-    });
+    let unsynced = hubs().map(|(store, hub)| (store, sync_lag_ms(hub)));
     let waiting = queues.map(|(store, queue)| (store, u64::try_from(queue.bytes()).unwrap_or(u64::MAX)));
     vec![
         Family::gauge("tributary_changes_log_bytes", "How large the log of changes of a store is.").by("store", logs),
@@ -150,6 +153,12 @@ fn of_logs(followings: &[Arc<Following>]) -> Vec<Family> {
         Family::gauge("tributary_changes_sync_lag_milliseconds", "For how long something has not been on disk.")
             .by("store", unsynced),
     ]
+}
+
+/// For how many milliseconds something in the log of a store has not been on disk.
+pub(super) fn sync_lag_ms(hub: &Hub) -> u64 {
+    let since = hub.log().progress().borrow().unsynced_ms;
+    since.map_or(0, |since| now_ms().saturating_sub(since))
 }
 
 fn of_tally(tally: &Tally) -> Vec<Family> {

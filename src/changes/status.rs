@@ -109,6 +109,24 @@ pub struct Shown {
     pub events: u64,
     /// Since when it stands so.
     pub since: DateTime<Utc>,
+    /// Transactions that it has given since the process started.
+    pub transactions: u64,
+    /// Bytes of the values in its rows since then.
+    pub bytes: u64,
+    /// How often history was missing since then.
+    pub losses: u64,
+    /// How often it was begun again since then.
+    pub reconnects: u64,
+    /// How large its log is.
+    pub log_bytes: Option<u64>,
+    /// What of that is in memory.
+    pub ring_bytes: Option<u64>,
+    /// What waits for being written, or for being on disk.
+    pub queue_bytes: Option<u64>,
+    /// For how long something has not been on disk.
+    pub sync_lag: Option<Duration>,
+    /// Events that wait for being handed over, where the store has such.
+    pub outbox_waiting: Option<u64>,
 }
 
 /// A table of a feed as it stands now.
@@ -252,10 +270,26 @@ impl Status {
         }
     }
 
-    /// Sets what a look at the store found besides its tables.
+    /// Sets what a look at the store found besides its tables. One log line for each caution that was not found before.
     pub(super) fn set_found(&self, cautions: Vec<Caution>, objects: Vec<OwnObject>) {
         let mut now = self.now();
+        let fresh = fresh(&now.cautions, &cautions);
         (now.cautions, now.objects) = (cautions, objects);
+        drop(now);
+        let store = &self.store;
+        for Caution { key, told, mend } in fresh {
+            let (told, mend) = (Line(&told), Line(&mend));
+            if mend.0.is_empty() {
+                tracing::warn!(%store, key, "{told}");
+            } else {
+                tracing::warn!(%store, key, %mend, "{told}");
+            }
+        }
+    }
+
+    /// What of ours is in the store, as far as it was looked at.
+    pub(super) fn objects(&self) -> Vec<OwnObject> {
+        self.now().objects.clone()
     }
 
     /// Sets what of ours is in the store.
@@ -367,7 +401,7 @@ impl Status {
         self.now().numbers.clone()
     }
 
-    /// As operators see it, but for what its file says.
+    /// As operators see it, but for what its file says and what its log has.
     pub(super) fn shown(&self, labels: Option<&Labels>) -> Shown {
         let now = self.now().clone();
         let applied = now.committed_us.and_then(DateTime::from_timestamp_micros);
@@ -398,8 +432,24 @@ impl Status {
             window: now.watch.left,
             events: now.numbers.events.values().sum(),
             since: now.since,
+            transactions: now.numbers.transactions,
+            bytes: now.numbers.bytes,
+            losses: now.numbers.losses,
+            reconnects: now.numbers.reconnects,
+            log_bytes: None,
+            ring_bytes: None,
+            queue_bytes: None,
+            sync_lag: None,
+            outbox_waiting: None,
         }
     }
+}
+
+/// The cautions that were not among those of before. One whose numbers alone are others is the same: hours that pass are told once.
+fn fresh(before: &[Caution], found: &[Caution]) -> Vec<Caution> {
+    let gist = |told: &str| told.chars().filter(|character| !character.is_ascii_digit()).collect::<String>();
+    let is_same = |known: &Caution, caution: &Caution| known.key == caution.key && gist(&known.told) == gist(&caution.told);
+    found.iter().filter(|caution| !before.iter().any(|known| is_same(known, caution))).cloned().collect()
 }
 
 /// How far a feed is behind whose last transaction was committed at a time by the store's clock.
@@ -445,6 +495,23 @@ mod tests {
         assert_eq!(status.shown(None).tables[0].events, 3);
         status.set_table(&id_of("orders"), Told::store_only("x", None));
         assert_eq!((status.table(&id_of("orders")).unwrap().state, status.table(&id_of("notes"))), (TableState::StoreOnly, None));
+    }
+
+    #[test]
+    fn a_caution_is_told_when_it_is_found_first() {
+        let caution = |told: &str| Caution { key: "oplog", told: told.to_owned(), mend: "x".to_owned() };
+        let before = [caution("it has 12 hours"), caution("it is off")];
+        let found = [caution("it has 9 hours"), caution("it is off"), caution("it is full")];
+        assert_eq!(fresh(&before, &found), [caution("it is full")]);
+        assert_eq!(fresh(&[], &found), found);
+        let other = Caution { key: "binlog", ..caution("it is off") };
+        assert_eq!(fresh(&before, std::slice::from_ref(&other)), [other]);
+        // What has gone and comes again is told again.
+        let status = Status::new(&StoreName::new("shop"));
+        status.set_found(found.to_vec(), Vec::new());
+        assert_eq!(status.shown(None).cautions, found);
+        status.set_found(Vec::new(), Vec::new());
+        assert_eq!(fresh(&status.shown(None).cautions, &found), found);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One store's feed: begun, watched, begun again.
 //!
 //! ```text
-//! off ⇄ starting → streaming → (interrupted) waiting → starting …
+//! off ⇄ starting → streaming → (interrupted, or a fault of ours) waiting → starting …
 //!           │          └──────→ (history is missing) lost → starting, behind a gap; more than three times an hour → refused
 //!           └→ refused → (somebody does something, or time passes) → starting
 //! ```
@@ -10,6 +10,7 @@
 //! begun, so that whoever reads the store because of it misses nothing; every wait for the store has a deadline.
 
 mod following;
+mod letting_go;
 mod stream;
 mod tables;
 mod take;
@@ -18,10 +19,12 @@ mod tests;
 mod watcher;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,21 +33,25 @@ use super::feeds::FeedEntry;
 use super::hub::{Applied, Hub};
 use super::log::{self, Item, Opened, Progress, Queue, Room, Standing};
 use super::status::{State, Status};
-use crate::stores::capture::{Capture, Ended, Feed, Follow, Followed, InstanceId, OwnObject};
+use crate::stores::capture::{Capture, Ended, Feed, Follow, Followed};
 use crate::stores::change::{Barrier, Resume};
 use crate::stores::schema::TableId;
 use crate::stores::{Connector, StoreError, StoreName};
 use crate::task::{Backoff, OwnedTask};
-use crate::telemetry::log::Line;
 use following::{Described, Wanted};
 use tables::Stops;
 use take::Open;
 
 pub(super) use following::{Following, Pacing, With};
+pub(super) use letting_go::let_go;
 
 /// How often history may be missing within an hour before somebody must look.
 const LOSSES_MAX: usize = 3;
 const HOUR: Duration = Duration::from_secs(3600);
+/// How often a feed may end by a fault of ours without having given anything before what is there is passed over.
+const FAULTS_MAX: u32 = 3;
+/// What is told of that, as a clause.
+pub(super) const FAULT: &str = "the feed has ended by a fault";
 
 /// Why a feed does not go on.
 #[derive(Debug)]
@@ -57,6 +64,8 @@ enum Halt {
     Ended(Ended),
     /// The log takes nothing more.
     Log(String),
+    /// There was a fault of ours, which was told where it happened.
+    Fault,
 }
 
 impl From<Ended> for Halt {
@@ -149,6 +158,8 @@ pub(super) struct Driver {
     /// Why the next feed begins behind a gap.
     gap: Option<String>,
     losses: VecDeque<Instant>,
+    /// How often the feed has ended by a fault since when, and how far it was then.
+    faults: Option<(u32, Instant, Option<u64>)>,
     backoff: Backoff,
     /// When it is asked next what the store keeps. Feeds that break sooner than that do not put it off.
     watch_due: Instant,
@@ -186,6 +197,7 @@ impl Driver {
             has_unmarked: false,
             gap: None,
             losses: VecDeque::new(),
+            faults: None,
         }
     }
 
@@ -196,19 +208,25 @@ impl Driver {
     /// Follows the store as it is asked for, until the server stops.
     pub(super) async fn run(mut self) {
         loop {
-            let wanted = self.signals.wanted.borrow_and_update().clone();
+            let mut wanted = self.signals.wanted.borrow_and_update().clone();
             if wanted.turn != self.signals.turn {
                 self.signals.turn = wanted.turn;
                 // Somebody has looked.
                 self.losses.clear();
+                self.faults = None;
                 self.stops.forgive();
                 self.backoff.reset();
                 if let Some(capture) = wanted.entry.as_ref().and_then(|entry| entry.connector.capture()) {
                     capture.look_again();
                 }
             }
+            // Whoever closes it waits until nobody has it.
+            let leaving = wanted.leaving.take();
             let halt = match wanted.entry.as_ref().and_then(|entry| Some((entry, entry.follow.as_ref()?))) {
-                None => self.rest(wanted.entry.as_ref()).await,
+                None => {
+                    let resting = AssertUnwindSafe(self.rest(wanted.entry.as_ref(), leaving)).catch_unwind();
+                    Box::pin(resting).await.unwrap_or(Halt::Fault)
+                }
                 Some((entry, follow)) => self.follow(entry, follow).await,
             };
             self.drop_pieces();
@@ -251,7 +269,27 @@ impl Driver {
                 self.signals.pause(self.with.pacing.refused).await
             }
             Halt::Ended(Ended::Lost(reason)) => self.lose(reason).await,
+            Halt::Fault => {
+                self.status().set(State::Waiting, Some(FAULT), None);
+                self.wait_a_while().await
+            }
         }
+    }
+
+    /// The feed has ended by a fault of ours. It is begun again where it was; what brings the fault each time is passed over, behind a gap.
+    async fn has_faulted(&mut self) -> Halt {
+        self.status().count_reconnect();
+        if let Err(halt) = self.tell_what_is_known().await {
+            return halt;
+        }
+        let (now, place) = (Instant::now(), self.known_seq());
+        let before = self.faults.take().filter(|(_, since, seq)| *seq == place && now.duration_since(*since) < HOUR);
+        let (count, since) = before.map_or((1, now), |(count, since, _)| (count + 1, since));
+        if count >= FAULTS_MAX {
+            return Ended::Lost(format!("{FAULT} {count} times at one place")).into();
+        }
+        self.faults = Some((count, since, place));
+        Halt::Fault
     }
 
     /// Waits longer each time, and never as long as another one.
@@ -265,7 +303,8 @@ impl Driver {
     async fn lose(&mut self, reason: String) -> Option<Halt> {
         self.status().count_loss();
         if self.alarm.send_replace(None).is_some() {
-            self.drop_what_is_kept().await;
+            // Where it is not done, the watcher of the next feed raises the same again.
+            let_go(&self.following, &self.with, true).await;
         }
         if let Some(kept) = &mut self.kept {
             (kept.known.resume, kept.known.position) = (None, None);
@@ -278,76 +317,11 @@ impl Driver {
             let mend = format!("CALL tributary.restart_feed('{}')", self.following.store);
             self.gap = Some(reason);
             self.status().set(State::Refused, Some(&told), Some(&mend));
-            // Whoever begins it again begins from now: until then nobody looks at what the store would keep.
-            self.drop_what_is_kept().await;
-            return Some(self.signals.raised().await);
+            return Some(self.keep_nothing().await);
         }
         self.status().set(State::Lost, Some(&reason), None);
         self.gap = Some(reason);
         self.wait_a_while().await
-    }
-
-    /// Has the store let go of its log.
-    async fn drop_what_is_kept(&mut self) {
-        let Some(capture) = self.following.entry().and_then(|entry| entry.connector.capture()) else { return };
-        let removed = tokio::time::timeout(self.with.pacing.patience, capture.remove(self.with.instance, true)).await;
-        let store = &self.following.store;
-        match removed {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%store, error = %Line(&error_text(&error)), "what makes the store keep its log was not removed");
-            }
-            Err(_late) => tracing::warn!(%store, "what makes the store keep its log was not removed in time"),
-        }
-    }
-
-    /// There is no feed. What makes the store keep its log is removed, and what else is left of one is told.
-    async fn rest(&mut self, entry: Option<&FeedEntry>) -> Halt {
-        // Nothing comes of what was followed any more, which whoever still waits for it is told.
-        if self.kept.as_ref().is_some_and(|kept| kept.known.has_begun)
-            && let Err(halt) = self.set_followed(&[], true).await
-        {
-            return halt;
-        }
-        self.status().set(State::Off, None, None);
-        self.following.shapes().clear();
-        self.status().set_tables(BTreeMap::new());
-        self.status().set_found(Vec::new(), Vec::new());
-        let store = self.following.store.clone();
-        let mut was_told = false;
-        while let Some(capture) = entry.and_then(|entry| entry.connector.capture()) {
-            let patience = self.with.pacing.patience;
-            match self.signals.within(patience, &store, clear(capture.as_ref(), self.with.instance)).await {
-                Ok(Ok(Cleared { left, failure: Some(failure), .. })) => {
-                    if !was_told {
-                        let error = error_text(&failure);
-                        tracing::warn!(%store, error = %Line(&error), "what is left of a feed was not removed; it is tried again");
-                    }
-                    was_told = true;
-                    self.status().set_found(Vec::new(), left);
-                }
-                Ok(Ok(Cleared { removed, left, failure: None })) => {
-                    for object in &removed {
-                        tracing::info!(%store, what = object.what, name = %Line(&object.name), "removed: the store is not followed any more");
-                    }
-                    for object in left.iter().filter(|object| object.ours) {
-                        let (what, name, remove) = (object.what, Line(&object.name), Line(&object.remove));
-                        tracing::warn!(%store, what, %name, %remove, "left of the feed that was");
-                    }
-                    self.status().set_found(Vec::new(), left);
-                    break;
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%store, error = %Line(&error_text(&error)), "it is not known what is left of a feed");
-                }
-                Err(Halt::Ended(_)) => tracing::debug!(%store, "it is not known in time what is left of a feed"),
-                Err(halt) => return halt,
-            }
-            if let Some(halt) = self.wait_a_while().await {
-                return halt;
-            }
-        }
-        self.signals.raised().await
     }
 
     /// Follows the store until something else is to be done.
@@ -370,10 +344,16 @@ impl Driver {
         };
         // It ends with this feed, also where that waits or is begun again.
         let watching = OwnedTask::spawn(watcher.run());
-        let halt = self.follow_on(&course).await;
+        // What a fault leaves behind are whole values, of which what was told may be behind what the log has. The feed is dropped, which is
+        // to the store as if the connection had broken.
+        let ended = AssertUnwindSafe(self.follow_on(&course)).catch_unwind().await.ok();
+        let halt = match ended {
+            Some(halt) => halt,
+            None => self.has_faulted().await,
+        };
         // What the store keeps grows also while it is waited for the next try, and while there is no place for a log.
         let halt = match halt {
-            Halt::Log(_) | Halt::Ended(Ended::Again(_) | Ended::Refused { .. }) => {
+            Halt::Log(_) | Halt::Fault | Halt::Ended(Ended::Again(_) | Ended::Refused { .. }) => {
                 self.recover(halt).await.unwrap_or(Halt::Changed)
             }
             halt => halt,
@@ -521,27 +501,6 @@ impl Driver {
         let is_put = self.kept.as_ref().is_some_and(|kept| kept.queue.put(item, room));
         if is_put { Ok(()) } else { Err(Halt::Log("it has ended".to_owned())) }
     }
-}
-
-/// What became of what a feed had left.
-struct Cleared {
-    removed: Vec<OwnObject>,
-    left: Vec<OwnObject>,
-    /// Why that is more than it should be.
-    failure: Option<StoreError>,
-}
-
-/// Removes what makes a store keep anything for us.
-async fn clear(capture: &dyn Capture, who: InstanceId) -> Result<Cleared, StoreError> {
-    let left = capture.objects(who).await?;
-    if !left.iter().any(|object| object.ours) {
-        return Ok(Cleared { removed: Vec::new(), left, failure: None });
-    }
-    let (removed, failure) = match capture.remove(who, true).await {
-        Ok(removed) => (removed, None),
-        Err(failure) => (Vec::new(), Some(failure)),
-    };
-    Ok(Cleared { removed, left: capture.objects(who).await?, failure })
 }
 
 /// Ends a feed, within a deadline.

@@ -68,6 +68,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     let looked = changes::look_at_all(&answers, &config.directory).await;
     let unfollowed =
         changes::tell(output, &looked, &config.directory)? + cached::tell(output, &answers, &looked, &config.directory)?;
+    changes::tell_switched_off(output, &config).await?;
     let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
     let unmet = unmet(&answers);

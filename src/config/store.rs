@@ -27,7 +27,7 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
         key: "enabled",
         form: Form::Bool,
         default: Some("true"),
-        meaning: "Whether the store is served; false leaves the file unread otherwise.",
+        meaning: "Whether the store is served; false leaves the file unread otherwise, but for the question what of ours is left in the store, at start and by check.",
     },
     OptionSpec {
         key: "schema",

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! start:  log of changes opened → (recovery of commits) → feeds, catalog versions → feeds, hand-over
-//! reload: stores replaced → feeds replaced, over the connectors of now
+//! reload: stores replaced → feeds replaced, over the connectors of now; what stores keep that are gone is dropped over those of before
 //! stop:   (sessions, commits) → hand-over → feeds → (stores)
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::catalog::{Catalog, RelationBody, Snapshot, StoreEntry};
 use crate::changes::feeds::Labels;
 use crate::changes::{ChangeSettings, FeedEntry, Feeds, Hook, Moment};
 use crate::config::state::State;
-use crate::config::{ChangeLog, Config, StateError};
+use crate::config::{self, ChangeLog, Config, StateError};
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Shared;
 use crate::stores::capture::{InstanceId, OwnObject};
@@ -84,7 +85,17 @@ impl Feeding {
         // They are known before anybody can ask for them.
         self.tasks.spawn("feeds", self.feeds.run(stores, refresh, stopped));
         self.tasks.spawn("described stores", describe(Arc::clone(catalog), Arc::clone(&self.feeds), stop.clone()));
-        self.tasks.spawn("objects of feeds", tell_objects(connectors, self.feeds.instance(), stop));
+        let (who, stopped) = (self.feeds.instance(), stop.clone());
+        self.tasks.spawn("objects of feeds", tell_objects(connectors, who, stop));
+        let off: Vec<_> =
+            config.disabled.iter().map(|store| tell_switched_off(config.directory.clone(), store.clone(), who)).collect();
+        self.tasks.spawn("objects in stores that are switched off", async move {
+            // Cancel-safe: nothing is changed.
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                _ = join_all(off) => {}
+            }
+        });
         let served = Arc::clone(catalog);
         let now = Arc::new(move || Arc::clone(&served.snapshot().connectors));
         let handed = handed(memory)?;
@@ -125,7 +136,7 @@ fn instance(state: &State) -> Result<InstanceId, StateError> {
 }
 
 /// The number of the instance whose directory it is, also while a server holds it; `None` before its first start.
-pub fn known_instance(directory: &std::path::Path) -> Option<InstanceId> {
+pub fn known_instance(directory: &Path) -> Option<InstanceId> {
     State::peek::<String>(directory, INSTANCE).and_then(|text| InstanceId::parse(&text))
 }
 
@@ -246,6 +257,43 @@ async fn tell_objects(connectors: Vec<Arc<dyn Connector>>, who: InstanceId, stop
     tokio::select! {
         () = stop.cancelled() => {}
         _ = join_all(told) => {}
+    }
+}
+
+/// What of ours lies in a store that its file switches off; nothing where it does not any more.
+///
+/// # Errors
+/// Why that is not known, as a clause.
+pub async fn left_in(directory: &Path, store: &StoreName, who: InstanceId) -> Result<Vec<OwnObject>, String> {
+    let (directory, name) = (directory.to_owned(), store.to_string());
+    let read = OwnedTask::spawn_blocking(move || config::one_store(&directory, &name)).join().await;
+    let (found, is_enabled) = read.ok_or_else(|| "its file could not be read".to_owned())?.map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        format!("its file is not valid: {first}")
+    })?;
+    let connector = found.entry.connector;
+    let Some(capture) = connector.capture().filter(|_| !is_enabled) else { return Ok(Vec::new()) };
+    let asked = tokio::time::timeout(PATIENCE, capture.objects(who)).await;
+    connector.close().await;
+    match asked {
+        Ok(objects) => objects.map_err(|error| error.to_string()),
+        Err(_late) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// Says once what lies in a store that is switched off: no feed removes it, and it may make the store keep its log.
+async fn tell_switched_off(directory: PathBuf, store: StoreName, who: InstanceId) {
+    match left_in(&directory, &store, who).await {
+        Ok(objects) => {
+            for object in &objects {
+                if object.ours {
+                    let (what, name, remove) = (object.what, Line(&object.name), Line(&object.remove));
+                    tracing::warn!(%store, what, %name, %remove, "left in a store that is switched off");
+                }
+                tell_object(&store, object, who);
+            }
+        }
+        Err(reason) => tracing::debug!(%store, reason = %Line(&reason), "it is not known what of ours is left there"),
     }
 }
 

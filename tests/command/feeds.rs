@@ -45,6 +45,8 @@ async fn uninstall_removes_what_is_ours_of_a_file_and_check_tells_what_is_left()
     let (told, _) = said(&["check", directory(&room.place)]);
     assert!(told.contains("DROP TRIGGER"), "{told}");
     room.place.write("stores/file.toml", &format!("{off}enabled = false\n"));
+    let (told, _) = said(&["check", directory(&room.place)]);
+    assert!(told.contains("which no feed uses: the store is switched off") && told.contains("DROP TRIGGER"), "{told}");
     let (told, code) = said(&["uninstall", directory(&room.place), "file"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("removes trigger tributary_"), "{told}");
@@ -261,6 +263,73 @@ async fn serve_says_nothing_of_a_mend_where_there_is_none() {
     assert!(line("main.keyless").contains("mend="), "{said}");
     // Nobody can mend that a view is one.
     assert!(line("main.shown").contains("view") && !line("main.shown").contains("mend"), "{said}");
+}
+
+/// A line with these words, which may have been said before the server served.
+fn heard(serving: &mut Serving, words: &str) -> String {
+    let said = serving.said.iter().find(|line| line.contains(words)).cloned();
+    said.unwrap_or_else(|| serving.wait_for(words))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_says_at_start_what_weakens_the_feed_of_a_file_and_what_was_left_in_it() {
+    let place = Place::new();
+    let tables = format!("{ORDERS}; CREATE TABLE people (id INTEGER PRIMARY KEY, mail TEXT UNIQUE)");
+    place.sqlite_with("file", &tables, OUTBOX).await;
+    let mut serving = Serving::start(place.path());
+    // As check tells it.
+    let line = heard(&mut serving, "INSERT OR REPLACE into");
+    assert!(line.contains("people") && line.contains("changes.tables") && line.contains("ON CONFLICT DO UPDATE"), "{line}");
+    heard(&mut serving, "changes of the store are followed");
+    // When it is looked again, what is new is told.
+    room::in_file(&place).await.run("CREATE TABLE places (id INTEGER PRIMARY KEY, code TEXT UNIQUE)").await;
+    serving.signal("HUP");
+    serving.wait_for("INSERT OR REPLACE into \"places\"");
+    let said = serving.end();
+    assert_eq!(said.matches("INSERT OR REPLACE into").count(), 2, "{said}");
+    // Switched off while no server runs: nobody removes it.
+    let off = "kind = \"sqlite\"\npath = \"file.db\"\n";
+    place.write("stores/file.toml", &format!("{off}enabled = false\n"));
+    let mut serving = Serving::start(place.path());
+    let line = heard(&mut serving, "left in a store that is switched off");
+    assert!(line.contains("trigger") && line.contains("DROP TRIGGER"), "{line}");
+    serving.end();
+    // The same store under another name.
+    std::fs::remove_file(place.path().join("stores/file.toml")).unwrap();
+    place.write("stores/renamed.toml", off);
+    let mut serving = Serving::start(place.path());
+    let line = heard(&mut serving, "left by a store of this server that has another name now");
+    assert!(line.contains("renamed") && line.contains("DROP TRIGGER"), "{line}");
+    serving.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_takes_out_of_a_file_what_follows_it_when_its_store_is_switched_off_or_taken_away() {
+    let place = Place::new();
+    place.sqlite_with("file", ORDERS, OUTBOX).await;
+    let file = std::fs::read_to_string(place.path().join("stores/file.toml")).unwrap();
+    let triggers = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'";
+    let mut serving = Serving::start(place.path());
+    heard(&mut serving, "changes of the store are followed");
+    for is_there in [true, false] {
+        assert_ne!(count(&place, triggers).await, 0);
+        if is_there {
+            place.write("stores/file.toml", &format!("enabled = false\n{file}"));
+        } else {
+            std::fs::remove_file(place.path().join("stores/file.toml")).unwrap();
+        }
+        serving.signal("HUP");
+        serving.wait_for("removed: the store is not followed any more");
+        // What keeps nothing by itself is told with the statement that removes it.
+        let line = serving.wait_for("left of the feed that was");
+        assert!(line.contains("DROP TABLE"), "{line}");
+        assert_eq!(count(&place, triggers).await, 0);
+        // Put back, it is followed again.
+        place.write("stores/file.toml", &file);
+        serving.signal("HUP");
+        serving.wait_for("changes of the store are followed");
+    }
+    serving.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,16 @@ const FEEDS: &[(&str, PgType)] = &[
     ("retained_max_bytes", PgType::INT8),
     ("events", PgType::INT8),
     ("since", PgType::TIMESTAMPTZ),
+    ("history_window", PgType::INTERVAL),
+    ("losses", PgType::INT8),
+    ("reconnects", PgType::INT8),
+    ("transactions", PgType::INT8),
+    ("bytes", PgType::INT8),
+    ("log_bytes", PgType::INT8),
+    ("ring_bytes", PgType::INT8),
+    ("queue_bytes", PgType::INT8),
+    ("sync_lag", PgType::INTERVAL),
+    ("outbox_waiting", PgType::INT8),
 ];
 
 /// A row for each store, without a table, and behind it one for each of its tables. Tables that no role sees are shown to superusers
@@ -78,13 +88,23 @@ fn store_row(feed: &Shown) -> Vec<Cell> {
         feed.retained_max_bytes.map(whole),
         whole(feed.events),
         feed.since,
+        feed.window,
+        whole(feed.losses),
+        whole(feed.reconnects),
+        whole(feed.transactions),
+        whole(feed.bytes),
+        feed.log_bytes.map(whole),
+        feed.ring_bytes.map(whole),
+        feed.queue_bytes.map(whole),
+        feed.sync_lag,
+        feed.outbox_waiting.map(whole),
     ]
 }
 
 fn table_row(feed: &Shown, table: &ShownTable) -> Vec<Cell> {
     let named = table.label.clone();
     let (schema, name) = named.unwrap_or_else(|| (table.table.namespace.clone(), table.table.name.clone()));
-    cells![
+    let mut row = cells![
         feed.store.as_str(),
         schema,
         name,
@@ -99,7 +119,10 @@ fn table_row(feed: &Shown, table: &ShownTable) -> Vec<Cell> {
         Cell::Null,
         whole(table.events),
         table.since,
-    ]
+    ];
+    // The rest is of the store.
+    row.resize(FEEDS.len(), Cell::Null);
+    row
 }
 
 fn whole(number: u64) -> i64 {
@@ -215,9 +238,18 @@ mod tests {
             lag_bytes: Some(u64::MAX),
             retained_bytes: None,
             retained_max_bytes: Some(1 << 30),
-            window: None,
+            window: Some(Duration::from_secs(7_200)),
             events: 7,
             since,
+            transactions: 5,
+            bytes: 90,
+            losses: 1,
+            reconnects: 2,
+            log_bytes: Some(4_096),
+            ring_bytes: Some(512),
+            queue_bytes: Some(64),
+            sync_lag: Some(Duration::ZERO),
+            outbox_waiting: None,
         }]
     }
 
@@ -229,6 +261,10 @@ mod tests {
         assert_eq!(all[0][..4], [Cell::from("shop"), Cell::Null, Cell::Null, Cell::from("streaming")]);
         assert_eq!((&all[0][8], &all[0][9]), (&Cell::Lasting(Duration::from_millis(5)), &Cell::Int(i64::MAX)));
         assert_eq!((&all[0][10], &all[0][11]), (&Cell::Null, &Cell::Int(1 << 30)));
+        let numbers =
+            cells![Duration::from_secs(7_200), 1i64, 2i64, 5i64, 90i64, 4_096i64, 512i64, 64i64, Duration::ZERO, Cell::Null];
+        assert_eq!(all[0][14..], numbers);
+        assert!(all[1][14..].iter().all(|cell| *cell == Cell::Null));
         assert_eq!(all[2][1..4], [Cell::from("public"), Cell::from("tributary_outbox"), Cell::from("streaming")]);
         let some = rows_of(&shown, false);
         assert_eq!(some.len(), 3);

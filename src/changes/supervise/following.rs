@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::changes::hub::Hub;
 use crate::changes::log::{Pace, Queue};
 use crate::changes::status::Status;
 use crate::changes::{ChangeSettings, Hook};
-use crate::stores::StoreName;
 use crate::stores::capture::InstanceId;
 use crate::stores::change::Shape;
 use crate::stores::schema::{Table, TableId};
+use crate::stores::{Connector, StoreName};
 
 /// How fast things go; shorter in tests.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,8 @@ pub(in crate::changes) struct With {
 pub(in crate::changes) struct Wanted {
     /// The store as it is now; `None` where it is not there any more.
     pub(in crate::changes) entry: Option<FeedEntry>,
+    /// The connector of a store that is not there any more, until it was asked to keep nothing for us.
+    pub(in crate::changes) leaving: Option<Arc<dyn Connector>>,
     /// Raised with every reload, and when somebody has it begun again.
     pub(in crate::changes) turn: u64,
 }
@@ -99,6 +101,8 @@ pub(in crate::changes) struct Following {
     /// How often it was said that tables are others, though they may look as before, and up to which of that its feed has looked.
     pub(in crate::changes) doubted: AtomicU64,
     pub(in crate::changes) looked: AtomicU64,
+    /// Whether a fault has ended its task, behind which only another process begins.
+    pub(in crate::changes) has_died: AtomicBool,
     /// The columns of the tables that are followed now.
     shapes: Mutex<BTreeMap<TableId, Arc<Shape>>>,
 }
@@ -115,6 +119,7 @@ impl Following {
             begun: AtomicU64::new(u64::MAX),
             doubted: AtomicU64::new(0),
             looked: AtomicU64::new(0),
+            has_died: AtomicBool::new(false),
             shapes: Mutex::new(BTreeMap::new()),
         })
     }
@@ -123,8 +128,27 @@ impl Following {
     pub(in crate::changes) fn want(&self, entry: Option<FeedEntry>) {
         self.wanted.send_modify(|wanted| {
             wanted.turn += 1;
-            wanted.entry = entry;
+            let before = std::mem::replace(&mut wanted.entry, entry);
+            if wanted.entry.is_some() {
+                wanted.leaving = None;
+            } else if let Some(before) = before {
+                wanted.leaving = Some(before.connector);
+            }
         });
+    }
+
+    /// A store that is not there any more has been asked to keep nothing, or is not asked again.
+    pub(super) fn has_left(&self) {
+        self.wanted.send_if_modified(|wanted| {
+            wanted.leaving = None;
+            false
+        });
+    }
+
+    /// Whether there is something to be done about the store.
+    pub(in crate::changes) fn is_wanted(&self) -> bool {
+        let wanted = self.wanted.borrow();
+        wanted.entry.is_some() || wanted.leaving.is_some()
     }
 
     pub(super) fn shapes(&self) -> MutexGuard<'_, BTreeMap<TableId, Arc<Shape>>> {

@@ -153,7 +153,8 @@ impl Driver {
         Ok(())
     }
 
-    fn known_seq(&self) -> Option<u64> {
+    /// The last transaction that was handed to the log.
+    pub(super) fn known_seq(&self) -> Option<u64> {
         self.kept.as_ref().map(|kept| kept.known.seq)
     }
 

@@ -137,15 +137,27 @@ impl Driver {
         let Some(kept) = &self.kept else { return Err(Halt::Log("it has ended".to_owned())) };
         let (hub, first) = (Arc::clone(&kept.hub), kept.known.seq + 1);
         self.put(Item::Group { group: Arc::clone(&group), first, part: Part::Whole, acknowledges }, bytes).await?;
+        // From here on the log has it, whatever happens before it is told.
+        let position = self.know(&group, first);
         if self.waits_for_log {
             let count = u64::try_from(group.transactions.len()).unwrap_or(0);
             self.until_readable((first + count).saturating_sub(1)).await?;
         }
         (self.with.hook)(Moment::Publish).await;
-        let position = self.know(&group, first);
         hub.publish(first, &group, position);
         self.status().count_rows(&group);
         self.count(&group, first).await
+    }
+
+    /// What the log has, and a fault came before it was told, is told when it can be read.
+    pub(super) async fn tell_what_is_known(&mut self) -> Result<(), Halt> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let (hub, seq, position) = (Arc::clone(&kept.hub), kept.known.seq, kept.known.position.clone());
+        if hub.last() < seq {
+            self.until_readable(seq).await?;
+            hub.publish_written(seq, position);
+        }
+        Ok(())
     }
 
     /// Waits until a transaction can be read in the log: a kill behind that leaves it there as it is told. Nothing but the end of the server
@@ -283,9 +295,9 @@ impl Driver {
         let counted = Arc::new(without_rows(&group));
         self.put_piece(group, Part::LastPiece, has_resume).await?;
         self.until_written(seq, aborted, &mut progress).await?;
-        (self.with.hook)(Moment::Publish).await;
         self.open = None;
         let position = self.know(&counted, seq);
+        (self.with.hook)(Moment::Publish).await;
         hub.publish_written(seq, position);
         self.count(&counted, seq).await
     }

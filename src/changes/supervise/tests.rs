@@ -1,6 +1,8 @@
 //! Feeds of a store that does what the test says.
 
+mod faults;
 mod fills;
+mod leaving;
 mod pieces;
 mod told;
 
@@ -499,22 +501,6 @@ async fn a_feed_that_gives_nothing_and_breaks_is_tried_more_and_more_seldom() {
     // 50, 100, 200, 400, 800 and 1,600 ms, less a quarter.
     assert!(began.elapsed() >= Duration::from_millis(2_300), "{:?}", began.elapsed());
     drop(last);
-    stage.close().await;
-}
-
-#[tokio::test]
-async fn a_feed_that_ends_by_a_fault_is_told() {
-    let store = FakeStore::new("shop");
-    let steps = store.feed();
-    let hook: Hook = Arc::new(|moment| {
-        assert_ne!(moment, Moment::Append, "a fault");
-        async {}.boxed()
-    });
-    let stage = Stage::open_with(&store, entry(&store, false), (settings(), PACING), tempfile::tempdir().unwrap(), hook);
-    stage.until(State::Streaming).await;
-    steps.send(stage.group(&[(3, &[("a", 1)])])).await.unwrap();
-    stage.until(State::Refused).await;
-    assert_eq!(stage.feeds.shown()[0].reason.as_deref(), Some("the feed has ended by a fault"));
     stage.close().await;
 }
 

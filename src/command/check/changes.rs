@@ -1,5 +1,5 @@
 //! What `tributary check` tells of change feeds: whether each table that a store file asks for can be followed, what keeps it from
-//! that and what mends it, and what of ours lies in the stores and serves no feed of theirs.
+//! that and what mends it, and what of ours lies in the stores, also in those that are switched off, and serves no feed of theirs.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,12 +10,15 @@ use futures::future::join_all;
 
 use super::{Found, is_served};
 use crate::command::print::{Align, table};
-use crate::config::StoreConfig;
+use crate::config::{Config, StoreConfig};
 use crate::server;
 use crate::stores::capture::{InstanceId, Judged, OwnObject, Survey};
 use crate::stores::commit::{OF_OURS, OwnTable, is_own_name};
 use crate::stores::schema::TableId;
-use crate::stores::{StoreSchema, Table};
+use crate::stores::{StoreName, StoreSchema, Table};
+
+/// Why nobody uses what is ours in a store that is switched off.
+const OFF: &str = "which no feed uses: the store is switched off";
 
 /// How long a store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,8 +122,38 @@ fn tell_left(output: &mut dyn Write, store: &StoreConfig, looked: &Looked, who: 
     };
     for object in objects {
         let Some(reason) = unused(object, is_followed, who) else { continue };
-        let OwnObject { what, name, remove, .. } = object;
-        writeln!(output, "\nleft in store \"{}\": {what} {name}, {reason}\n         {remove}", store.name)?;
+        tell_object(output, &store.name, object, reason)?;
+    }
+    Ok(())
+}
+
+fn tell_object(output: &mut dyn Write, store: &StoreName, object: &OwnObject, reason: &str) -> io::Result<()> {
+    let OwnObject { what, name, remove, .. } = object;
+    writeln!(output, "\nleft in store \"{store}\": {what} {name}, {reason}\n         {remove}")
+}
+
+/// Tells what of ours lies in stores that are switched off. Before the first start of a server there is nothing.
+pub(super) async fn tell_switched_off(output: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let Some(who) = server::known_instance(&config.directory) else { return Ok(()) };
+    let directory = config.directory.as_path();
+    let asked = config.disabled.iter().map(|store| async move { (store, server::left_in(directory, store, who).await) });
+    for (store, found) in join_all(asked).await {
+        match found {
+            Ok(objects) => {
+                for object in &objects {
+                    let reason = if object.ours { Some(OFF) } else { unused(object, false, who) };
+                    if let Some(reason) = reason {
+                        tell_object(output, store, object, reason)?;
+                    }
+                }
+            }
+            Err(reason) => {
+                writeln!(
+                    output,
+                    "\nnote: store \"{store}\" is switched off, and it is not known what of ours is left there: {reason}"
+                )?;
+            }
+        }
     }
     Ok(())
 }
@@ -139,7 +172,6 @@ fn unused(object: &OwnObject, is_followed: bool, who: InstanceId) -> Option<&'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::StoreName;
     use crate::stores::capture::Followed;
     use crate::stores::change::Shape;
 
