@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mongodb::bson::{Document, doc};
+use tributary::sandbox::MariaDb;
 
 use super::behind::Behind;
 use super::copies::{reader, until_cached};
@@ -49,7 +50,16 @@ pub async fn of_postgres() -> World {
 
 /// Over a database of MariaDB.
 pub async fn of_mariadb() -> World {
-    let (room, mut native) = Box::pin(room::of_mariadb(&statements(), &lines(LOG), &TABLES)).await;
+    on_mariadb(room::mariadb().await).await
+}
+
+/// Over one of a MariaDB that tells of what others do not see yet.
+pub async fn of_synced_mariadb() -> World {
+    on_mariadb(room::synced_mariadb().await).await
+}
+
+async fn on_mariadb(server: &MariaDb) -> World {
+    let (room, mut native) = Box::pin(room::on_mariadb(server, &statements(), &lines(LOG), &TABLES)).await;
     // Without locks of what lies between rows.
     native.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
     World::new(room, native, "maria").await
