@@ -15,7 +15,7 @@ use super::apply::{Origin, Standing, Standings, Tables};
 use super::memory::{Room, too_large};
 use super::store::StoreCopies;
 use super::version::{self, TableVersion};
-use super::{CacheEntry, Caches};
+use super::{CacheEntry, Caches, Rule};
 use crate::changes::{Cursor, Hub, Piece, State};
 use crate::stores::change::Shape;
 use crate::stores::connector::ScanLimits;
@@ -115,7 +115,8 @@ impl Filling {
             read
         };
         let (state, life, read) = (Arc::clone(&version), self.life, Instant::now());
-        let origin = Origin { capture, version: fill.version, state, published, bound, life, read };
+        let is_asked = self.caches.keeps(Rule::Contained);
+        let origin = Origin { capture, version: fill.version, state, published, bound, life, read, is_asked };
         drop(fill.branch);
         // Everything before the cursor is in the state.
         let seq = cursor.passed();

@@ -17,10 +17,12 @@ pub enum Rule {
     Unchanged,
     /// The rows of a view follow from what its read may see of the copies below it.
     Follows,
+    /// What a store has told of is in what was read of it only where the state that was read has it: it may not have been shown yet.
+    Contained,
 }
 
 impl Rule {
-    const WORDS: [(Self, &'static str); 7] = [
+    const WORDS: [(Self, &'static str); 8] = [
         (Self::Session, "session"),
         (Self::Strong, "strong"),
         (Self::Bounded, "bounded"),
@@ -28,6 +30,7 @@ impl Rule {
         (Self::Applied, "applied"),
         (Self::Unchanged, "unchanged"),
         (Self::Follows, "follows"),
+        (Self::Contained, "contained"),
     ];
 
     /// The rule of a word.

@@ -173,3 +173,32 @@ impl Stands {
         self.tables().retain(|table, _| is_wanted(table));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+    use crate::telemetry::heard::Heard;
+
+    #[test]
+    fn a_table_that_has_no_copy_any_more_is_a_warning_once_and_one_that_is_loaded_again_is_none() {
+        let stands = Stands::new(&StoreName::new("shop"));
+        let table = TableId { namespace: "public".to_owned(), name: "orders".to_owned() };
+        let (heard, _hearing) = Heard::here();
+        stands.set(&table, CopyState::Loading, None);
+        stands.set(&table, CopyState::Cached, None);
+        stands.set(&table, CopyState::Waiting, Some("a gap"));
+        stands.set(&table, CopyState::Cached, None);
+        assert_eq!(heard.of(Level::WARN), Vec::<String>::new());
+        assert_eq!(heard.of(Level::INFO).len(), 3);
+        let reason = super::super::memory::too_large(7);
+        stands.set(&table, CopyState::StoreOnly, Some(&reason));
+        stands.set(&table, CopyState::StoreOnly, Some(&reason));
+        let told = heard.of(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in ["store=shop", "table=public.orders", "cache.memory (7 bytes"] {
+            assert!(told[0].contains(part), "{part} is not in {told:?}");
+        }
+    }
+}

@@ -14,6 +14,8 @@
 
 pub mod audit;
 pub mod health;
+#[cfg(test)]
+pub(crate) mod heard;
 pub mod http;
 pub mod log;
 pub mod metrics;

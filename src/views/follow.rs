@@ -262,7 +262,10 @@ impl Keeper {
                 self.forget();
                 (self.plan, self.sets, self.settles, self.due) = (None, None, None, None);
                 self.kept.withdraw();
-                self.kept.stands(ViewState::Waiting, Some(&format!("it cannot be planned: {}", error.message)));
+                self.kept.stands(
+                    ViewState::Waiting,
+                    Some(&format!("it cannot be planned: {}", error.detail.as_deref().unwrap_or(&error.message))),
+                );
                 self.kept.tally.left("not-planned");
             }
         }

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 
 use super::ViewIndex;
 use super::engine::Change;
+use super::status::TOO_LARGE;
 use crate::cache::TableVersion;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::error::diagnose;
@@ -56,9 +57,7 @@ impl Failed {
         match self {
             Self::Lost => "what has changed in its tables is not known".to_owned(),
             Self::Ended => "views are not kept any more".to_owned(),
-            Self::TooLarge(most) => {
-                format!("it would take more than materialized views may together ({most} bytes are left of cache.memory)")
-            }
+            Self::TooLarge(most) => format!("{TOO_LARGE} ({most} bytes are left of cache.memory)"),
             Self::Broken(reason) => format!("its rows cannot be put together: {reason}"),
             Self::NotPinned => "a table of it was read in its store".to_owned(),
             Self::Query(error) => format!("its query fails: {} (SQLSTATE {})", error.message, error.sqlstate),

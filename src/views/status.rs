@@ -9,6 +9,9 @@ use super::ViewName;
 use crate::stores::StoreName;
 use crate::telemetry::log::Line;
 
+/// How a reason begins for which nothing is tried again before somebody has done something.
+pub(super) const TOO_LARGE: &str = "it would take more than materialized views may";
+
 /// What keeps the rows of a view up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upkeep {
@@ -129,9 +132,10 @@ impl Stand {
         Self { state, reason: None, since: Utc::now(), bytes: 0 }
     }
 
-    /// One log line for each change of the state.
+    /// One log line for each change of the state, and for each time that the view is given up.
     pub(super) fn set(&mut self, name: &ViewName, state: ViewState, reason: Option<&str>) {
-        let has_changed = self.state != state;
+        let is_given_up = reason.is_some_and(|reason| reason.starts_with(TOO_LARGE));
+        let has_changed = self.state != state || is_given_up && self.reason.as_deref() != reason;
         self.reason = reason.map(str::to_owned);
         if state != ViewState::Kept {
             self.bytes = 0;
@@ -145,6 +149,7 @@ impl Stand {
         match state {
             ViewState::Filling => tracing::debug!(%view, "the rows of the view are being computed"),
             ViewState::Kept => tracing::info!(%view, "the rows of the view are kept"),
+            ViewState::Waiting if is_given_up => tracing::warn!(%view, %reason, "the view has no rows, and its query is run"),
             ViewState::Waiting => tracing::info!(%view, %reason, "the rows of the view are not kept now"),
             ViewState::Empty => tracing::info!(%view, "the view has no rows until it is refreshed"),
         }
@@ -153,7 +158,11 @@ impl Stand {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+    use crate::telemetry::heard::Heard;
+    use crate::views::recompute::Failed;
 
     #[test]
     fn how_a_view_is_kept_is_told_with_the_reason() {
@@ -168,6 +177,23 @@ mod tests {
         assert_eq!(by_key(&["pg.a", "file.b"]), told);
         assert_eq!(Upkeep::Whole { reason: reason() }.to_string(), "whole: a window function needs all rows");
         assert_eq!(Upkeep::Refresh { reason: reason() }.to_string(), "by REFRESH only: a window function needs all rows");
+    }
+
+    #[test]
+    fn a_view_that_is_given_up_is_a_warning_and_one_that_waits_for_its_tables_is_none() {
+        let name = ViewName { schema: "public".to_owned(), name: "v".to_owned() };
+        let mut stand = Stand::new(ViewState::Filling);
+        let (heard, _hearing) = Heard::here();
+        stand.set(&name, ViewState::Kept, None);
+        stand.set(&name, ViewState::Waiting, Some("a table has no copy now"));
+        assert_eq!(heard.of(Level::WARN), Vec::<String>::new());
+        assert_eq!(heard.of(Level::INFO).len(), 2);
+        let reason = Failed::TooLarge(7).reason();
+        stand.set(&name, ViewState::Waiting, Some(&reason));
+        stand.set(&name, ViewState::Waiting, Some(&reason));
+        let told = heard.of(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("view=public.v") && told[0].contains("(7 bytes for all of them)"), "{told:?}");
     }
 
     #[test]

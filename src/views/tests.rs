@@ -10,6 +10,7 @@ use std::time::Instant;
 use datafusion::scalar::ScalarValue;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tracing::Level;
 
 use super::*;
 use crate::cache::{CacheEntry, CacheSettings, Consistency, OnStale, Wants};
@@ -22,6 +23,7 @@ use crate::federation::engine::Limits;
 use crate::stores::capture::{Ended, Step};
 use crate::stores::position::Position;
 use crate::stores::{Connector, StoreSchema, Table};
+use crate::telemetry::heard::Heard;
 
 const TABLES: [&str; 2] = ["orders", "items"];
 /// The same with the one of [`typed`].
@@ -509,10 +511,14 @@ async fn an_expression_that_fails_has_the_query_run_until_it_does_not() {
 
 #[tokio::test]
 async fn a_view_that_is_too_large_is_not_tried_again_by_itself() {
+    let (heard, _hearing) = Heard::here();
     let stage = Stage::over(&[("sales", JOINED)], ViewSettings { memory_bytes: 1, ..settings() }).await;
     stage.cache(&TABLES);
     stage.views.replace(vec![entry("sales", true)]);
     stage.holds(|| stage.shown("sales").reason.is_some_and(|reason| reason.contains("more than materialized views may"))).await;
+    let told = heard.of(Level::WARN);
+    let is_of_it = |line: &&String| line.contains("sales") && line.contains("more than materialized views may");
+    assert_eq!(told.iter().filter(is_of_it).count(), 1, "{told:?}");
     let left = stage.tally("sales", |tally| tally.built.get());
     assert_eq!((left, stage.views.memory.total(), stage.rows("sales")), (0, 0, None));
     let error = stage.views.refresh(&name("sales"), false).await.unwrap_err();

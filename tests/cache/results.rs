@@ -19,12 +19,13 @@ fn query(store: &str) -> String {
     format!("SELECT count(*), sum(balance) FROM {store}.accounts")
 }
 
-fn cache_line(plan: &str) -> Option<&str> {
+/// What a plan says of results.
+pub fn cache_line(plan: &str) -> Option<&str> {
     plan.lines().find(|line| line.contains("Cache: "))
 }
 
 /// Asks until the answer is a result that was kept.
-async fn until_hit(session: &Session, sql: &str) {
+pub async fn until_hit(session: &Session, sql: &str) {
     let mut last = String::new();
     for _ in 0..400 {
         last = analyzed(session, sql).await;
@@ -131,7 +132,7 @@ async fn results_over_postgres_that_are_made_while_others_write_are_not_stale_fo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn results_over_mariadb_that_are_made_while_others_write_are_not_stale_for_ever() {
-    races(world::of_mariadb().await).await;
+    races(world::of_synced_mariadb().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use mongodb::bson::{Document, doc};
 use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 
-use super::copies::{FROM_COPY, FROM_STORE, reader};
+use super::copies::{FROM_COPY, FROM_STORE, OF_ANY_AGE, reader};
 use super::world::cached;
 use crate::behaviour::watching::number;
 use crate::changes::follow::until_streaming;
@@ -97,6 +97,69 @@ pub async fn standing(session: &Session, name: &str) -> (String, String, u64) {
         [state, served, reason] => ((*state).to_owned(), (*reason).to_owned(), served.parse().unwrap()),
         _ => (String::new(), String::new(), 0),
     }
+}
+
+/// A view whose column is gone from its table says so at every level, and a neighbour that does not name it goes on; it is kept again when
+/// the column is back.
+async fn assert_misses(market: &Market, (column, neighbour, query): (&str, &str, &str)) {
+    let gone = async || standing(market.session(), "totals").await.1.contains("cannot be planned").then_some(());
+    eventually("a view that knows that its column is gone", gone).await;
+    for settings in [&FROM_COPY[..], &[], &OF_ANY_AGE, &[("consistency", "bounded"), ("max_staleness", "60s")]] {
+        let session = market.reader(settings).await;
+        for sql in ["SELECT * FROM totals", "SELECT count(*) FROM totals"] {
+            let failure = session.failure(sql).await;
+            assert_eq!(failure.code, "42703", "{settings:?}, {sql}: {failure:?}");
+            assert!(failure.message.contains("totals") && failure.detail.contains(column), "{settings:?}, {sql}: {failure:?}");
+        }
+    }
+    assert_eq!(standing(market.session(), "totals").await.0, "waiting");
+    until_kept(market.session(), neighbour).await;
+    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+    compare((&kept, &stores), neighbour, query, "the end of a column that it does not name").await;
+}
+
+/// It is kept again, and has what its query gives.
+async fn assert_is_back(market: &Market, name: &str, query: &str) {
+    until_kept(market.session(), name).await;
+    let (kept, stores) = (market.reader(&FROM_COPY).await, market.reader(&FROM_STORE).await);
+    compare((&kept, &stores), name, query, "the column is back").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_a_dropped_column_of_postgres_says_so_and_shows_nothing_old() {
+    const COUNTS: &str = "SELECT customer, count(*) AS n FROM pg.orders GROUP BY customer";
+    let mut market = Box::pin(Market::open()).await;
+    market.view("totals", TOTALS).await;
+    market.view("counts", COUNTS).await;
+    // What is told of the next change has other columns.
+    market.pg.run("ALTER TABLE orders DROP COLUMN amount; INSERT INTO orders VALUES (50, 1, 1.00)").await;
+    assert_misses(&market, ("amount", "counts", COUNTS)).await;
+    market
+        .pg
+        .run("ALTER TABLE orders ADD COLUMN amount bigint NOT NULL DEFAULT 3; UPDATE orders SET amount = 4 WHERE id = 1")
+        .await;
+    market.session().answer("CALL tributary.refresh('pg')").await;
+    assert_is_back(&market, "totals", TOTALS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_a_dropped_column_of_a_file_beside_postgres_says_so_and_shows_nothing_old() {
+    const GRADES: &str = "SELECT grade, count(*) AS n FROM file.customers GROUP BY grade";
+    let mut market = Box::pin(Market::open()).await;
+    market.view("totals", TOTALS).await;
+    market.view("grades", GRADES).await;
+    let Native::Sqlite(connection) = &mut market.file else { panic!("this is no file") };
+    let named = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'customers'";
+    let triggers: Vec<String> = sqlx::query_scalar(named).fetch_all(connection).await.unwrap();
+    assert!(!triggers.is_empty(), "nothing tells of its changes");
+    // SQLite keeps a column that a trigger names.
+    let dropped: String = triggers.iter().map(|trigger| format!("DROP TRIGGER \"{trigger}\"; ")).collect();
+    market.file.run(&format!("BEGIN IMMEDIATE; {dropped}ALTER TABLE customers DROP COLUMN region; COMMIT")).await;
+    market.session().answer("CALL tributary.refresh('file')").await;
+    assert_misses(&market, ("region", "grades", GRADES)).await;
+    market.file.run("ALTER TABLE customers ADD COLUMN region TEXT DEFAULT 'north'").await;
+    market.session().answer("CALL tributary.refresh('file')").await;
+    assert_is_back(&market, "totals", TOTALS).await;
 }
 
 /// The rows, sorted, since a view has no order.

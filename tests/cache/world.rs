@@ -53,6 +53,11 @@ pub async fn of_mariadb() -> World {
     on_mariadb(room::mariadb().await).await
 }
 
+/// Over one of a MariaDB that tells of what others do not see yet.
+pub async fn of_synced_mariadb() -> World {
+    on_mariadb(room::synced_mariadb().await).await
+}
+
 /// The same on a server.
 pub async fn on_mariadb(server: &MariaDb) -> World {
     let (room, mut native) = Box::pin(room::on_mariadb(server, &statements(), &lines(LOG), &TABLES)).await;

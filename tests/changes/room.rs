@@ -46,6 +46,13 @@ pub async fn mariadb() -> &'static MariaDb {
     SERVER.get_or_init(async || own_mariadb(&[]).await).await
 }
 
+/// The same, whose commits wait for the log to be on disk: what is in it is told before others see it, as on a server that is to keep what it
+/// has.
+pub async fn synced_mariadb() -> &'static MariaDb {
+    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+    SERVER.get_or_init(async || own_mariadb(&["--sync-binlog=1"]).await).await
+}
+
 /// One of a test's own, with further arguments.
 pub async fn own_mariadb(arguments: &[&str]) -> MariaDb {
     MariaDb::start_with(&setup(arguments)).await.unwrap()

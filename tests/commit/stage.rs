@@ -347,7 +347,10 @@ impl Stage {
                     stage.0 = Some((server, door));
                 }
                 "maria" => {
-                    let server = MariaDb::start_with(&setup(&["--innodb-lock-wait-timeout=5"])).await.unwrap();
+                    let mut arguments = vec!["--innodb-lock-wait-timeout=5"];
+                    // What is in its log is seen a moment later then, which copies have to do with.
+                    arguments.extend(lines.store.contains("changes.cached").then_some("--sync-binlog=1"));
+                    let server = MariaDb::start_with(&setup(&arguments)).await.unwrap();
                     fill_mariadb(&server, server.database()).await;
                     let door = Door::to(&server).await;
                     behind((&place, "maria", "mariadb"), (&*server, &door, lines.store));

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
 use super::ring::Unproven;
 use super::track::{Track, Version};
 use super::{ENTRY_BYTES, Entry, Input, Key, Rejected, Results, Rows, Standing};
+use crate::cache::Rule;
 use crate::stores::position::Position;
 use crate::stores::schema::{TableId, TableKind};
 use crate::stores::{Branch, Connector, StoreName, Table};
@@ -108,7 +109,11 @@ impl Results {
         };
         Ok(match state {
             Some((capture, state)) => {
-                let version = Version::Exact { capture, version: state.version, look_back: state.look_back };
+                let version = match Rule::Contained.is_kept(self.settings.without) {
+                    true => Version::Exact { capture, version: state.version, look_back: state.look_back },
+                    // What was told before the query began counts as seen by it.
+                    false => Version::Quiet(Duration::ZERO),
+                };
                 Part { track, connector, tables, history, version, branch: Some(state.branch), ends: Some(state.ends) }
             }
             None => {

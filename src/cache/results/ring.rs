@@ -78,6 +78,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cache::Required;
+    use crate::changes::fakes::{FakeStore, position_of};
+    use crate::stores::Connector;
+    use crate::stores::position::Coverage;
 
     /// Numbers that look random and are the same each time.
     struct Dice(u64);
@@ -91,8 +95,33 @@ mod tests {
         }
     }
 
-    /// A store that tells of a transaction when it is in its log, and shows it at any time behind that.
-    struct Model {
+    /// A rule that a model leaves out.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Without {
+        Nothing,
+        /// What was told lately is in what was read.
+        Contained,
+        /// A session is given what has everything that it has written.
+        Position,
+        /// Where it is not known how a write has ended, the store is asked how far it is with every read.
+        Fence,
+    }
+
+    /// What comes about in histories.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    struct Counts {
+        /// Histories that end with a result that is stale for ever, and with one at all.
+        stale: usize,
+        kept: usize,
+        /// Reads of a session that lack what it has written, and those that were given a result behind a write and behind a fence.
+        lost: usize,
+        own: usize,
+        fenced: usize,
+    }
+
+    /// A store that tells of a transaction when it is in its log, and shows it at any time behind that; and a session that writes there.
+    struct Model<'s> {
+        store: &'s FakeStore,
         now: Instant,
         ring: Ring<u64>,
         /// Transactions until now; each writes its own number.
@@ -103,16 +132,30 @@ mod tests {
         reading: Vec<(Instant, BTreeSet<u64>)>,
         /// What is kept: what was seen, under which number.
         kept: Option<(BTreeSet<u64>, u64)>,
-        is_checked: bool,
+        without: Without,
+        session: Session,
+        counts: Counts,
+    }
+
+    /// Somebody who writes, and reads results.
+    #[derive(Default)]
+    struct Session {
+        required: Required,
+        /// What is being written: an answer comes when it is visible.
+        writing: Option<u64>,
+        /// What was written, with or without an answer.
+        written: BTreeSet<u64>,
+        is_fenced: bool,
     }
 
     const LOOK_BACK: Duration = Duration::from_secs(60);
 
-    impl Model {
-        fn new(is_checked: bool) -> Self {
+    impl<'s> Model<'s> {
+        fn new(store: &'s FakeStore, without: Without) -> Self {
             // So that nothing is before the beginning of the clock.
             let now = Instant::now() + LOOK_BACK * 10;
             Self {
+                store,
                 now,
                 ring: Ring::since(now - LOOK_BACK * 2),
                 committed: 0,
@@ -120,7 +163,9 @@ mod tests {
                 visible: BTreeSet::new(),
                 reading: Vec::new(),
                 kept: None,
-                is_checked,
+                without,
+                session: Session::default(),
+                counts: Counts::default(),
             }
         }
 
@@ -133,17 +178,62 @@ mod tests {
 
         fn end(&mut self, place: usize) {
             let (began, seen) = self.reading.swap_remove(place);
-            let checked = self.ring.check(began, LOOK_BACK, |number| !self.is_checked || seen.contains(number));
+            let is_asked = self.without != Without::Contained;
+            let checked = self.ring.check(began, LOOK_BACK, |number| !is_asked || seen.contains(number));
             if let Ok(epoch) = checked {
                 self.kept = Some((seen, epoch));
             }
         }
 
+        /// The session writes, or hears how that has ended, or hears nothing any more.
+        fn write(&mut self, dice: &mut Dice) {
+            let (session, name) = (&mut self.session, self.store.name());
+            let Some(number) = session.writing else {
+                self.committed += 1;
+                session.writing = Some(self.committed);
+                return;
+            };
+            let is_lost = dice.roll(8) == 0;
+            if is_lost {
+                session.is_fenced = true;
+                if self.without != Without::Fence {
+                    session.required.fence(name);
+                }
+            } else if self.visible.contains(&number) {
+                session.required.raise(name, position_of(name, number));
+            } else {
+                return;
+            }
+            session.writing = None;
+            session.written.insert(number);
+        }
+
+        /// The session asks for the result.
+        fn read(&mut self) {
+            if self.session.writing.is_some() {
+                return;
+            }
+            let (required, name) = (&self.session.required, self.store.name());
+            if let Some(mark) = required.unsettled_at(name) {
+                // Where the store is: behind everything that is in its log.
+                required.settle(self.store, mark, &position_of(name, self.committed));
+            }
+            let applied = position_of(name, self.told);
+            let has_reached = self.without == Without::Position || required.coverage(self.store, &applied) == Coverage::Covered;
+            let current = self.kept.as_ref().filter(|(_, epoch)| *epoch == self.ring.epoch());
+            let Some((seen, _)) = current.filter(|_| has_reached) else { return };
+            // What the store shows of what the session has written.
+            let is_lost = self.session.written.intersection(&self.visible).any(|number| !seen.contains(number));
+            self.counts.lost += usize::from(is_lost);
+            self.counts.own += usize::from(!self.session.written.is_empty());
+            self.counts.fenced += usize::from(self.session.is_fenced);
+        }
+
         fn step(&mut self, dice: &mut Dice) {
             self.now += Duration::from_millis(dice.roll(5));
-            match dice.roll(6) {
+            match dice.roll(11) {
                 0 => self.committed += 1,
-                1 => self.tell(),
+                1 | 9 => self.tell(),
                 2 => {
                     // Any of those that are committed, in any order.
                     let hidden: Vec<u64> = (1..=self.committed).filter(|number| !self.visible.contains(number)).collect();
@@ -157,6 +247,8 @@ mod tests {
                     let place = usize::try_from(dice.roll(self.reading.len() as u64)).unwrap();
                     self.end(place);
                 }
+                5 | 6 => self.write(dice),
+                7 | 8 => self.read(),
                 _ => {}
             }
         }
@@ -175,31 +267,44 @@ mod tests {
         }
     }
 
-    /// How many of many histories end with a stale result, and how many with one at all.
-    fn played(is_checked: bool) -> (usize, usize) {
-        let (mut stale, mut kept) = (0, 0);
+    /// What has come about in many histories.
+    fn played(without: Without) -> Counts {
+        let (store, mut all) = (FakeStore::new("shop"), Counts::default());
         for seed in 1..=4_000 {
-            let (mut model, mut dice) = (Model::new(is_checked), Dice(seed * 0x9e37_79b9));
-            for _ in 0..40 {
+            let (mut model, mut dice) = (Model::new(&store, without), Dice(seed * 0x9e37_79b9));
+            for _ in 0..60 {
                 model.step(&mut dice);
             }
-            kept += usize::from(model.kept.is_some());
-            stale += usize::from(model.serves_something_stale());
+            all.lost += model.counts.lost;
+            all.own += model.counts.own;
+            all.fenced += model.counts.fenced;
+            all.kept += usize::from(model.kept.is_some());
+            all.stale += usize::from(model.serves_something_stale());
         }
-        (stale, kept)
+        all
     }
 
     #[test]
-    fn nothing_stale_is_served_for_ever_in_whatever_order_things_come() {
-        let (stale, kept) = played(true);
-        assert_eq!(stale, 0);
-        assert!(kept > 500, "results are kept all the same: {kept}");
+    fn nothing_stale_is_served_for_ever_and_no_write_is_missed_in_whatever_order_things_come() {
+        let counts = played(Without::Nothing);
+        assert_eq!((counts.stale, counts.lost), (0, 0), "{counts:?}");
+        assert!(counts.kept > 500, "results are kept all the same: {counts:?}");
+        assert!(counts.own > 100 && counts.fenced > 20, "and a session is given them: {counts:?}");
     }
 
     #[test]
     fn without_the_check_the_model_finds_what_is_stale_for_ever() {
-        let (stale, _) = played(false);
-        assert!(stale > 0, "a model that finds nothing proves nothing");
+        let counts = played(Without::Contained);
+        assert!(counts.stale > 0 && counts.lost > 0, "a model that finds nothing proves nothing: {counts:?}");
+    }
+
+    #[test]
+    fn without_positions_or_without_fences_the_model_finds_writes_that_a_session_misses() {
+        for without in [Without::Position, Without::Fence] {
+            let counts = played(without);
+            assert_eq!(counts.stale, 0, "{without:?}: {counts:?}");
+            assert!(counts.lost > 0, "{without:?} finds nothing and proves nothing: {counts:?}");
+        }
     }
 
     #[test]

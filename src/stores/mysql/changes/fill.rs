@@ -22,7 +22,7 @@ use super::super::Shared;
 use super::super::branch::Branch;
 use super::super::pool::Lease;
 use super::position::Gtids;
-use super::snapshot::begin_known_snapshot;
+use super::snapshot::{Known, begin_known_snapshot};
 use crate::error::sqlstate;
 
 /// How long before they are visible events may be read: while the server waits for its disk between the log and the commit.
@@ -49,22 +49,24 @@ pub(super) async fn fill(shared: &Arc<Shared>, table: &Arc<Table>) -> Result<Fil
     Ok(shown(shared, lease, (position, &gtids)))
 }
 
-/// Opens a state of all tables for which no writer waits; `None` where the place of none is known.
+/// Opens a state of all tables for which no writer waits; `None` where the server tells the place of none.
 ///
 /// # Errors
-/// What the server answered.
+/// What the server answered, or 55P03 while something is in the log that is not to be seen yet: whoever reads then may read what was before
+/// it, though it was told long ago.
 pub(super) async fn state(shared: &Arc<Shared>) -> Result<Option<Fill>, StoreError> {
     let (lease, known) = begun(shared).await?;
+    if matches!(known, Known::Late) {
+        let message = format!("store \"{}\" does not show yet what is in its log", shared.name);
+        return Err(StoreError::remote(shared.name.as_str(), sqlstate::LOCK_NOT_AVAILABLE, message));
+    }
     let Some((position, gtids)) = placed(shared, known).await? else { return Ok(None) };
     Ok(Some(shown(shared, lease, (Some(position), &gtids))))
 }
 
 /// The place of a snapshot in the log, where that is to be had.
-async fn placed(
-    shared: &Arc<Shared>,
-    known: Option<super::SnapshotPosition>,
-) -> Result<Option<(super::SnapshotPosition, Gtids)>, StoreError> {
-    let Some(position) = known else { return Ok(None) };
+async fn placed(shared: &Arc<Shared>, known: Known) -> Result<Option<(super::SnapshotPosition, Gtids)>, StoreError> {
+    let Known::At(position) = known else { return Ok(None) };
     let mut other = shared.pool.lease().await?;
     let gtids = position.gtids(&mut other).await?;
     other.release();
@@ -81,7 +83,7 @@ fn shown(shared: &Arc<Shared>, lease: Lease, (position, gtids): (Option<super::S
 }
 
 /// A connection, with a snapshot whose position is known if that is to be had. One that died while it was idle is replaced once.
-async fn begun(shared: &Arc<Shared>) -> Result<(Lease, Option<super::SnapshotPosition>), StoreError> {
+async fn begun(shared: &Arc<Shared>) -> Result<(Lease, Known), StoreError> {
     let mut lease = shared.leaders.lease().await?;
     match begin_known_snapshot(&mut lease).await {
         Err(StoreError::ConnectionLost { .. }) if lease.reused => {

@@ -81,6 +81,17 @@ pub(super) async fn gtids_at(lease: &mut Lease, file: &str, offset: u64) -> Resu
     Ok(text.as_deref().and_then(Gtids::of_mariadb))
 }
 
+/// Where a snapshot that reads stands.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Here, which proves its state.
+    At(SnapshotPosition),
+    /// All the time something is in the log that is not to be seen yet: others write, or a commit waits for a disk or a replica.
+    Late,
+    /// The server does not tell, or nothing that proves a state.
+    Untold,
+}
+
 /// Whether a snapshot transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Access {
@@ -187,23 +198,23 @@ pub(in super::super) async fn begin_snapshot(lease: &mut Lease, access: Access) 
     Ok(None)
 }
 
-/// Starts a snapshot transaction that reads, at a position that is known and proves its state; `None` where there is none to be had.
+/// Starts a snapshot transaction that reads, at a position that is known and proves its state, where there is one to be had.
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn begin_known_snapshot(lease: &mut Lease) -> Result<Option<SnapshotPosition>, StoreError> {
+pub(super) async fn begin_known_snapshot(lease: &mut Lease) -> Result<Known, StoreError> {
     // What a session is told of its own snapshot alone is not believed.
     if !lease.session.server.shows_end_of_log() {
-        return Ok(None);
+        return Ok(Known::Untold);
     }
     for _ in 0..KNOWN_ROUNDS_MAX {
         match begin_once(lease, Access::Read).await? {
-            Standing::At(position) => return Ok(Some(position).filter(|position| position.proves().is_ok())),
-            Standing::Untold => return Ok(None),
+            Standing::At(position) if position.proves().is_ok() => return Ok(Known::At(position)),
+            Standing::At(_) | Standing::Untold => return Ok(Known::Untold),
             Standing::Between => tokio::time::sleep(BETWEEN_ROUNDS).await,
         }
     }
-    Ok(None)
+    Ok(Known::Late)
 }
 
 /// Brings all connections to one state. `Err` in the result is the reason why that could not be proved; the connections are
