@@ -290,7 +290,7 @@ impl Maker {
     }
 
     fn text(&mut self) -> &'static str {
-        self.random.pick(&["'a'", "''", "NULL", "'é | \"q\" \\ ~'", "'{\"a\": null}'", "'-'"])
+        self.random.pick::<&str>(&["'a'", "''", "NULL", "'é | \"q\" \\ ~'", "'{\"a\": null}'", "'-'"])
     }
 
     /// A value that lies in its row, or one that does not.
