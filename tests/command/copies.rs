@@ -25,7 +25,7 @@ fn checked(place: &Place) -> (Vec<String>, String, Option<i32>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_tells_which_tables_of_a_file_would_be_cached_and_why_others_are_not() {
     let place = Place::new();
-    let asked = "changes.tables = [\"orders\", \"keyless\"]\nchanges.cached = [\"main.*\", \"ordres\"]\n";
+    let asked = "changes.tables = [\"orders\", \"keyless\", \"nots\"]\nchanges.cached = [\"main.*\", \"ordres\"]\n";
     place.sqlite_with("file", TABLES, &format!("{OUTBOX}{asked}")).await;
     place.sqlite("still", "CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
     let (lines, told, code) = checked(&place);
@@ -41,6 +41,7 @@ async fn check_tells_which_tables_of_a_file_would_be_cached_and_why_others_are_n
     assert_eq!(line("main.notes"), left_out);
     assert!(line("ordres").starts_with("file|ordres|none|no table that is served has this name|"), "{told}");
     assert_eq!(lines.len(), 4, "{told}");
+    assert!(told.contains("no table that is served has the name \"nots\""), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

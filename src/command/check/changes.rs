@@ -12,8 +12,8 @@ use super::{Found, is_served};
 use crate::command::print::{Align, table};
 use crate::config::{Config, StoreConfig};
 use crate::server;
-use crate::stores::capture::{InstanceId, Judged, OwnObject, Survey};
-use crate::stores::commit::{OF_OURS, OwnTable, is_own_name};
+use crate::stores::capture::{Follow, InstanceId, Judged, OwnObject, Survey, TablePattern};
+use crate::stores::commit::{Caution, OF_OURS, OwnTable, is_own_name};
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, StoreSchema, Table};
 
@@ -64,7 +64,12 @@ async fn look(store: &StoreConfig, schema: &StoreSchema, who: InstanceId) -> Opt
     let capture = store.entry.connector.capture()?;
     let looked = async {
         Ok(match &store.entry.follow {
-            Some(follow) => Looked::Surveyed(capture.survey(who, follow, &tables(store, schema)).await?),
+            Some(follow) => {
+                let tables = tables(store, schema);
+                let mut survey = capture.survey(who, follow, &tables).await?;
+                survey.cautions.extend(unmet(&store.name, follow, &tables));
+                Looked::Surveyed(survey)
+            }
             None => Looked::Left(capture.objects(who).await?),
         })
     };
@@ -85,6 +90,22 @@ fn tables(store: &StoreConfig, schema: &StoreSchema) -> Vec<Arc<Table>> {
     let mut tables: Vec<Arc<Table>> = served.cloned().collect();
     tables.extend(outbox.filter(|outbox| !schema.tables.iter().any(|table| table.id == outbox.id)));
     tables
+}
+
+/// The names in a store file that no table has. One that comes later is followed then, so they are no problem.
+fn unmet(store: &StoreName, follow: &Follow, tables: &[Arc<Table>]) -> Vec<Caution> {
+    // An asterisk alone means whatever comes.
+    let is_met = |pattern: &TablePattern| pattern.to_string() == "*" || tables.iter().any(|table| pattern.matches(&table.id));
+    let mut cautions = Vec::new();
+    for (key, patterns) in [("changes.tables", &follow.only), ("changes.except", &follow.except)] {
+        for pattern in patterns {
+            if !is_met(pattern) {
+                let told = format!("no table that is served has the name \"{pattern}\"");
+                cautions.push(Caution { key, told, mend: format!("Look at {key} in stores/{store}.toml.") });
+            }
+        }
+    }
+    cautions
 }
 
 fn rows(store: &StoreConfig, looked: &Looked) -> Vec<Vec<String>> {
@@ -172,8 +193,36 @@ fn unused(object: &OwnObject, is_followed: bool, who: InstanceId) -> Option<&'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::capture::Followed;
+    use crate::changes::fakes::table_of;
+    use crate::stores::capture::{Followed, How};
     use crate::stores::change::Shape;
+
+    #[test]
+    fn a_name_in_a_file_that_no_table_has_is_told_with_its_key() {
+        let patterns =
+            |texts: &[&str]| -> Vec<TablePattern> { texts.iter().filter_map(|text| TablePattern::parse(text)).collect() };
+        let told = |only: &[&str], except: &[&str], tables: &[Arc<Table>]| {
+            let follow = Follow {
+                how: How::Log,
+                only: patterns(only),
+                except: patterns(except),
+                max_retained: 1 << 30,
+                poll: Duration::from_millis(50),
+                publication: None,
+                server_id: None,
+            };
+            let cautions = unmet(&StoreName::new("shop"), &follow, tables);
+            cautions.into_iter().map(|Caution { key, told, mend }| format!("{key}: {told}: {mend}")).collect::<Vec<String>>()
+        };
+        let tables = [table_of("orders"), table_of("notes")];
+        assert_eq!(told(&["orders", "public.n*"], &["public.notes"], &tables), Vec::<String>::new());
+        let expected = [
+            "changes.tables: no table that is served has the name \"notez\": Look at changes.tables in stores/shop.toml.",
+            "changes.except: no table that is served has the name \"other.*\": Look at changes.except in stores/shop.toml.",
+        ];
+        assert_eq!(told(&["notez", "orders"], &["other.*"], &tables), expected);
+        assert_eq!(told(&["*"], &[], &[]), Vec::<String>::new());
+    }
 
     #[test]
     fn a_table_of_ours_is_not_told_as_one_of_the_user() {

@@ -4,14 +4,16 @@
 //! base64url( one byte, the version | JSON )      {"p":{"shop":["base64url of a position",…],…}}
 //! ```
 //!
-//! Members of the JSON that are not known here are left: a later release that adds some which may be left keeps the version. Positions
-//! stay as their connectors have written them. Those of a store that is not configured here are kept and wait for nobody; one that its
-//! store did not make is covered by nothing: a read asks the store where it is, and requires that in its place.
+//! Whatever the version is, JSON is behind it, and what has none is no token. Members of the JSON that are not known here are left: a later
+//! release that adds some which may be left keeps the version. Positions stay as their connectors have written them. Those of a store that is
+//! not configured here are kept and wait for nobody; one that its store did not make is covered by nothing: a read asks the store where it is,
+//! and requires that in its place.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Diagnosis, sqlstate};
@@ -66,9 +68,10 @@ pub fn decode(text: &str) -> Result<Positions, Diagnosis> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_error| malformed("It is not base64url."))?;
     let json = match bytes.split_first() {
         Some((&VERSION, json)) => json,
-        Some(_) => {
+        Some((version, json)) if *version > VERSION && serde_json::from_slice::<IgnoredAny>(json).is_ok() => {
             return Err(malformed("It has a version that this release does not read.").with_hint("Update this instance."));
         }
+        Some(_) => return Err(malformed(&format!("It is no token. SHOW {TOKEN} prints one."))),
         None => return Err(malformed("It is empty.")),
     };
     // The words of the parser may repeat a part of the text.
@@ -172,6 +175,20 @@ mod tests {
             assert!(!format!("{told:?}").contains("geheim"), "{told:?}");
         }
         assert_eq!(code(&written(1, "{}")), Ok(0));
+    }
+
+    #[test]
+    fn only_a_token_of_a_later_version_asks_for_an_update() {
+        let told = |text: &str| {
+            let refused = decode(text).unwrap_err();
+            (refused.detail.unwrap_or_default().contains("version"), refused.hint)
+        };
+        let update = Some("Update this instance.".to_owned());
+        assert_eq!(told(&written(2, r#"{"p":{"shop":["YWI"]}}"#)), (true, update));
+        let others = [written(0, "{}"), written(2, "{"), written(2, ""), "abc".to_owned(), "geheim".to_owned()];
+        for text in &others {
+            assert_eq!(told(text), (false, None), "{text}");
+        }
     }
 
     #[test]

@@ -422,6 +422,22 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_cannot_be_read_is_told_with_the_units_that_can() {
+        for value in ["1.5s", "500us", "5sec", "-1"] {
+            for name in [MAX_STALENESS, "statement_timeout"] {
+                let refused = Settings::default().set(name, Some(value), false).unwrap_err();
+                assert_eq!(refused.sqlstate, sqlstate::INVALID_PARAMETER_VALUE, "{name} = {value}");
+                let hint = refused.hint.unwrap_or_default();
+                assert!(hint.starts_with("Valid units for this parameter are \"ms\","), "{name} = {value}: {hint}");
+            }
+        }
+        for unit in ["ms", "s", "min", "h", "d"] {
+            let value = format!("7{unit}");
+            check(MAX_STALENESS, &value, Ok(value.as_str()));
+        }
+    }
+
+    #[test]
     fn local_values_end_with_the_transaction_and_rollback_undoes_all() {
         let mut settings = Settings::default();
         settings.begin();

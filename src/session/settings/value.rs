@@ -10,6 +10,10 @@ use crate::options::{parse_duration, parse_size};
 
 use super::registry::{Form, Spec};
 
+/// What [`parse_duration`] takes, as PostgreSQL says it.
+const DURATION_UNITS: &str = "Valid units for this parameter are \"ms\", \"s\", \"min\", \"h\", and \"d\". \
+     The number before them has no sign and no fraction.";
+
 fn invalid(spec: &Spec, value: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{}\": \"{value}\"", spec.name))
 }
@@ -46,7 +50,9 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             number.to_string()
         }
         Form::MillisecondsOrNone if value.trim().is_empty() => shown_duration(Duration::ZERO),
-        Form::Milliseconds | Form::MillisecondsOrNone => shown_duration(parse_duration(value).ok_or_else(bad)?),
+        Form::Milliseconds | Form::MillisecondsOrNone => {
+            shown_duration(parse_duration(value).ok_or_else(|| bad().with_hint(DURATION_UNITS))?)
+        }
         Form::Kilobytes => {
             parse_size(value).ok_or_else(bad)?;
             value.to_owned()

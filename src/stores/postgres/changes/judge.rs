@@ -131,19 +131,23 @@ fn of_kind(table: &Table, facts: &Facts, ground: &Ground<'_>) -> Result<(), Obst
 }
 
 fn of_log(table: &Table, facts: &Facts, ground: &Ground<'_>) -> Result<(), Obstacle> {
-    if let Some(published) = &ground.published {
-        let publication = Dialect::Postgres.quote(ground.follow.publication.as_deref().unwrap_or_default());
-        match published.get(&table.id) {
-            Some(Published { is_partial: false }) => {}
-            Some(Published { is_partial: true }) => {
-                return Err(Obstacle::new("is in the publication without some of its rows or columns"));
-            }
-            None => {
-                let mend = format!("ALTER PUBLICATION {publication} ADD TABLE {}", name(table));
-                return Err(Obstacle::mended("is not in the publication that the store file names", mend));
-            }
-        }
+    let place = ground.published.as_ref().map(|published| published.get(&table.id));
+    if let Some(Some(Published { is_partial: true })) = place {
+        return Err(Obstacle::new("is in the publication without some of its rows or columns"));
     }
+    of_identity(table, facts)?;
+    if let Some(None) = place {
+        // Rows of a table without a key can neither be changed nor removed once it is in a publication: the key comes first.
+        key(table, facts, How::Log)?;
+        let publication = Dialect::Postgres.quote(ground.follow.publication.as_deref().unwrap_or_default());
+        let mend = format!("ALTER PUBLICATION {publication} ADD TABLE {}", name(table));
+        return Err(Obstacle::mended("is not in the publication that the store file names", mend));
+    }
+    Ok(())
+}
+
+/// Whether its old rows are told by a key, and by the same one in all parts.
+fn of_identity(table: &Table, facts: &Facts) -> Result<(), Obstacle> {
     if facts.has_identity {
         let odd = |part: &String| {
             let identity = if facts.identity == "d" { "DEFAULT" } else { "FULL" };
@@ -343,5 +347,25 @@ mod tests {
         assert!(matches!(judged(&[Published { is_partial: true }]), Judged::StoreOnly { .. }));
         assert!(matches!(judged(&[]), Judged::StoreOnly { mend: Some(mend), .. }
             if mend == "ALTER PUBLICATION \"theirs\" ADD TABLE \"public\".\"t\""));
+    }
+
+    #[test]
+    fn a_table_without_a_key_is_not_to_be_put_into_a_publication() {
+        let follow = Follow { publication: Some("theirs".to_owned()), ..follow(How::Log) };
+        let ground = Ground { follow: &follow, version: 150_000, role: "app", published: Some(HashMap::new()) };
+        let mend_of = |change: fn(&mut Table, &mut Facts)| {
+            let (mut table, mut facts) = (table(), facts());
+            change(&mut table, &mut facts);
+            match judge(&Arc::new(table), Some(&facts), &ground) {
+                Judged::StoreOnly { mend, .. } => mend.unwrap_or_default(),
+                Judged::Followed(_) => "none is needed".to_owned(),
+            }
+        };
+        assert_eq!(mend_of(|_, _| {}), "ALTER PUBLICATION \"theirs\" ADD TABLE \"public\".\"t\"");
+        let keyless = "ALTER TABLE \"public\".\"t\" ADD PRIMARY KEY (…)";
+        assert_eq!(mend_of(|table, facts| (table.primary_key, facts.has_identity) = (None, false)), keyless);
+        assert_eq!(mend_of(|table, facts| (table.primary_key, facts.identity) = (None, "f".to_owned())), keyless);
+        let nothing = mend_of(|_, facts| facts.has_identity = false);
+        assert_eq!(nothing, "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY DEFAULT");
     }
 }
