@@ -12,6 +12,7 @@ use futures::future::{BoxFuture, select_all};
 use tokio::sync::watch;
 
 use super::Caches;
+use super::fill::{self, Unfilled};
 use super::store::{Asked, Reading, StoreCopies};
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
@@ -52,6 +53,22 @@ impl Caches {
             return Some(Err(reason.clone()));
         }
         entry.tables.iter().any(|wanted| wanted.id == *table).then_some(Ok(()))
+    }
+
+    /// Whether a table that is to be cached can be: with the reason as a clause where it is read in its store only, until somebody does
+    /// something. `None`: that is not known now.
+    pub fn can_follow(&self, store: &StoreName, table: &TableId) -> Option<Result<(), String>> {
+        if self.offered(store, table) {
+            return Some(Ok(()));
+        }
+        let copies = self.copies(store)?;
+        let entry = copies.entry()?;
+        let wanted = entry.tables.iter().find(|wanted| wanted.id == *table)?;
+        match fill::shape(self, &copies, wanted) {
+            Ok(_shape) => Some(Ok(())),
+            Err(Unfilled::StoreOnly(reason)) => Some(Err(reason)),
+            Err(Unfilled::NotYet(_) | Unfilled::Again(_) | Unfilled::TooLarge(_)) => None,
+        }
     }
 
     /// Why a table has no copy now, as a clause, where that is known.

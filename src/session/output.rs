@@ -176,9 +176,10 @@ impl Relaying {
     /// # Errors
     /// What the lookup failed with, or what ended the statement.
     pub async fn rows(&self) -> Result<Relayed, Diagnosis> {
-        let rows = self.guard.run(self.relay.run(&self.branches)).await;
-        self.seen.note();
-        rows?
+        // What stops it tells nothing of what is there.
+        let rows = self.guard.run(self.relay.run(&self.branches)).await?;
+        self.seen.note_end(rows.as_ref().err());
+        rows
     }
 }
 
@@ -249,16 +250,20 @@ impl Rows {
             },
             None => loop {
                 let next = self.guard.clone().run(self.stream.next()).await;
-                // Also when none are left, and when it fails: both tell something of what is there.
+                let next = match next {
+                    // It tells nothing of what is there.
+                    Err(stopped) => return Some(Err(stopped)),
+                    Ok(next) => next.transpose().map_err(|error| diagnose(&error)),
+                };
+                // Also when none are left, and mostly when it fails: both tell something of what is there.
                 if let Some(seen) = &self.seen {
-                    seen.note();
+                    seen.note_end(next.as_ref().err());
                 }
                 match next {
-                    Err(stopped) => return Some(Err(stopped)),
+                    Err(failed) => return Some(Err(failed)),
                     Ok(None) => return None,
-                    Ok(Some(Err(error))) => return Some(Err(diagnose(&error))),
-                    Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
-                    Ok(Some(Ok(batch))) => break batch,
+                    Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                    Ok(Some(batch)) => break batch,
                 }
             },
         };

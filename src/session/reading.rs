@@ -67,6 +67,13 @@ impl Past {
         }
     }
 
+    /// The same of a statement that has ended, with this error where it failed: one that tells nothing of what is there requires nothing.
+    pub(super) fn read_until(&self, branches: &Branches, failed: Option<&Diagnosis>) {
+        if !failed.is_some_and(is_mute) {
+            self.read(branches);
+        }
+    }
+
     /// Takes note of what rows are read through `branches`.
     pub(super) fn through(&self, branches: &Arc<Branches>) -> Seen {
         Seen { past: self.clone(), source: Source::Branches(Arc::clone(branches)) }
@@ -160,6 +167,12 @@ fn is_unknown(error: &Diagnosis) -> bool {
     error.sqlstate.starts_with("08")
 }
 
+/// Whether an error that ends a read tells nothing of what is in the stores: one of them was not reached, or stopped answering. Rows that
+/// were given before it are noted already.
+fn is_mute(error: &Diagnosis) -> bool {
+    [sqlstate::UNABLE_TO_CONNECT, sqlstate::CONNECTION_FAILURE].contains(&error.sqlstate.as_str())
+}
+
 /// Takes note of where rows come from, while they are read.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -182,6 +195,13 @@ impl Seen {
         match &self.source {
             Source::Branches(branches) => self.past.read(branches),
             Source::Store(store) => self.past.heard_of([store]),
+        }
+    }
+
+    /// The same; with the error where that is what the client is about to be told. One that tells nothing of what is there requires nothing.
+    pub(super) fn note_end(&self, failed: Option<&Diagnosis>) {
+        if !failed.is_some_and(is_mute) {
+            self.note();
         }
     }
 }
@@ -411,6 +431,17 @@ mod tests {
         assert_eq!(past.required.unsettled(), names(&["a"]));
         past.given_up(&stores(&["b", "c"]));
         assert_eq!(past.required.unsettled(), names(&["a", "b"]));
+        // A read that has not come to its store has seen nothing; an error of what is there tells something.
+        let (failing, store) = (Past::new(&caches), StoreName::new("a"));
+        for code in [sqlstate::UNABLE_TO_CONNECT, sqlstate::CONNECTION_FAILURE] {
+            failing.of_store(&store).note_end(Some(&Diagnosis::new(code, "away")));
+        }
+        assert!(failing.required.unsettled().is_empty());
+        failing.of_store(&store).note_end(Some(&Diagnosis::new(sqlstate::DIVISION_BY_ZERO, "division by zero")));
+        assert_eq!(failing.required.unsettled(), names(&["a"]));
+        failing.required.clear();
+        failing.of_store(&store).note_end(None);
+        assert_eq!(failing.required.unsettled(), names(&["a"]), "no rows are an answer too");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! **Invariants:** what is published is of one set for each store; rows whose tables have left the sets are withdrawn; a view that means
 //! something else is built anew before it is read again.
 
+mod look;
 mod query;
 mod refresh;
 mod way;
@@ -25,8 +26,8 @@ use super::engine::Program;
 use super::maintain::{Maintained, Pinned};
 use super::output::Output;
 use super::recompute::Failed;
-use super::serve::{How, Inputs, Kept, State};
-use super::status::{Upkeep, ViewState};
+use super::serve::{Kept, State};
+use super::status::ViewState;
 use super::{Ground, Request, ViewEntry, ViewIndex, Views};
 use crate::cache::{Reading, Sets, TableVersion};
 use crate::error::Diagnosis;
@@ -129,6 +130,12 @@ pub(super) struct Keeper {
     backoff: Backoff,
     /// Nothing is tried before this.
     due: Option<Instant>,
+    /// When it is looked at again, since what it waits for may have come.
+    looks: Option<Instant>,
+    /// Tables that are read in their store only, with the reason as a clause.
+    refused: BTreeMap<(StoreName, TableId), String>,
+    /// Whether it has had rows that followed its tables.
+    has_followed: bool,
     /// Since when a change waits for being computed.
     changed: Option<Instant>,
     /// How long that one waits for others at least.
@@ -162,6 +169,9 @@ impl Keeper {
             settles: None,
             backoff: Backoff::new(pace.backoff.0, pace.backoff.1),
             due: None,
+            looks: None,
+            refused: BTreeMap::new(),
+            has_followed: false,
             changed: None,
             pause: Duration::ZERO,
             took: Took::default(),
@@ -231,7 +241,7 @@ impl Keeper {
     /// When something is to be done by itself.
     fn next_due(&self) -> Option<Instant> {
         let computed = self.changed.map(|changed| self.computed_at(changed));
-        [self.due, computed, self.settles].into_iter().flatten().min()
+        [self.due, computed, self.settles, self.looks].into_iter().flatten().min()
     }
 
     /// When the query is run for a change: others are gathered before that, and half of the time at least nothing is computed.
@@ -250,6 +260,7 @@ impl Keeper {
                     // Its rows are of columns and tables that are not its own any more.
                     self.kept.withdraw();
                     (self.due, self.is_given_up) = (None, false);
+                    self.refused.clear();
                     self.settles = Some(Instant::now() + self.views.pace.settle);
                     self.sets = Some(self.ground.caches.sets(plan.tables.keys()));
                     self.plan = Some(Arc::new(plan));
@@ -260,7 +271,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.forget();
-                (self.plan, self.sets, self.settles, self.due) = (None, None, None, None);
+                (self.plan, self.sets, self.settles, self.due, self.looks) = (None, None, None, None, None);
                 self.kept.withdraw();
                 self.kept.stands(
                     ViewState::Waiting,
@@ -297,6 +308,7 @@ impl Keeper {
         // What has passed is acted on now, and wakes nobody again.
         self.due.take_if(|due| *due <= Instant::now());
         self.settles.take_if(|settles| *settles <= Instant::now());
+        self.looks.take_if(|looks| *looks <= Instant::now());
         let Some(plan) = self.plan.clone() else {
             self.kept.planned.send_replace(self.version);
             return;
@@ -315,52 +327,20 @@ impl Keeper {
         match keeping {
             Keeping::Copies => self.keep_up(&plan).await,
             Keeping::Unknown => self.kept.stands(ViewState::Waiting, Some("its tables are not asked to be cached yet")),
-            Keeping::Refresh if self.is_filled || self.is_put_off() => {}
-            Keeping::Refresh => match self.fill(&plan).await {
-                Ok(()) => {}
-                Err(failed) => self.failed(&failed),
+            Keeping::Refresh if self.is_filled => {}
+            Keeping::Refresh => match self.left_by_feed() {
+                Some(reason) => self.kept.stands(ViewState::Waiting, Some(&reason)),
+                None if self.is_put_off() => {}
+                None => match self.fill(&plan).await {
+                    Ok(()) => {}
+                    Err(failed) => self.failed(&failed),
+                },
             },
         }
     }
 
     fn is_put_off(&self) -> bool {
         self.is_given_up || self.due.is_some()
-    }
-
-    /// How the view can be kept now, which readers are told.
-    fn look(&mut self, plan: &Plan) -> Keeping {
-        let inputs: Inputs = plan.tables.iter().map(|(store, tables)| (store.clone(), tables.keys().cloned().collect())).collect();
-        if let Some(sets) = &mut self.sets {
-            // From now on it is told of what is asked for, also where nothing is read of it.
-            sets.readings();
-        }
-        let (mut keeping, mut refused) = (Keeping::Copies, None);
-        for (store, tables) in &plan.tables {
-            for table in tables.keys() {
-                match self.ground.caches.asked_for(store, table) {
-                    Some(Ok(())) => {}
-                    Some(Err(reason)) => {
-                        refused = Some(format!("table \"{}\" of store \"{store}\" has no copy: {reason}", table.name))
-                    }
-                    None => keeping = Keeping::Unknown,
-                }
-            }
-        }
-        if matches!(keeping, Keeping::Unknown) && self.settles.is_none() {
-            refused.get_or_insert_with(|| "not all of its tables are asked to be cached".to_owned());
-        }
-        let upkeep = match refused {
-            Some(reason) if !matches!(plan.way, Way::Refresh(_)) => Upkeep::Refresh { reason },
-            _ => plan.way.upkeep(&plan.schema),
-        };
-        let wanted = if matches!(plan.way, Way::Refresh(_)) { Inputs::new() } else { inputs.clone() };
-        if matches!(upkeep, Upkeep::Refresh { .. }) {
-            keeping = Keeping::Refresh;
-        }
-        if self.kept.tell(How { upkeep, inputs, wanted, shows: plan.shows }) {
-            self.views.tell_wanted();
-        }
-        keeping
     }
 
     /// Takes the newest sets into the rows.
@@ -370,6 +350,7 @@ impl Keeper {
             Err(reason) => {
                 self.forget();
                 self.kept.withdraw();
+                self.look_again();
                 return self.kept.stands(ViewState::Waiting, Some(&reason));
             }
         };
@@ -452,6 +433,7 @@ impl Keeper {
         }
         self.views.memory.set(&self.kept.name, bytes);
         self.standing = Some(standing);
+        (self.has_followed, self.is_filled) = (true, false);
         (self.changed, self.due) = (None, None);
         self.took.set((expects_keys, is_keyed), began.elapsed());
         self.has_failed = false;

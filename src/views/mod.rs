@@ -80,11 +80,17 @@ struct Pace {
     backoff: (Duration, Duration),
     /// How long it may take until the tables of a new view are asked to be cached.
     settle: Duration,
+    /// How often it is looked whether tables without copies can be followed.
+    poll: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { backoff: (Duration::from_secs(1), Duration::from_secs(60)), settle: Duration::from_secs(3) }
+        Self {
+            backoff: (Duration::from_secs(1), Duration::from_secs(60)),
+            settle: Duration::from_secs(3),
+            poll: Duration::from_millis(200),
+        }
     }
 }
 

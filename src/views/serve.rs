@@ -534,7 +534,8 @@ impl Deciding<'_> {
     /// The rows of a view that nothing but REFRESH keeps up to date: as old as that, which is what a client of such a view expects, but for
     /// what its session has committed since.
     fn refreshed(&self, how: &How) -> Result<ViewReading, Lack> {
-        let Some(state) = self.kept.state() else { return Err(Lack::NotKept) };
+        // One that follows from copies tells by its sets what it has, and not by when it was made: it came while the view was kept otherwise.
+        let Some(state) = self.kept.state().filter(|state| state.readings.is_empty()) else { return Err(Lack::NotKept) };
         if self.wants.consistency == Consistency::Strong {
             return Err(Lack::OnlyRefreshed);
         }

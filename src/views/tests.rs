@@ -3,6 +3,7 @@
 
 mod by_key;
 mod reads;
+mod refused;
 mod typed;
 
 use std::time::Instant;
@@ -137,7 +138,11 @@ impl Stage {
         let catalog = catalog_of([&shop, &crm], views);
         let engine = Engine::new(&Limits::default()).unwrap();
         let ground = Ground { caches: Arc::clone(&caches), engine, catalog: Arc::clone(&catalog) };
-        let pace = Pace { backoff: (Duration::from_millis(1), Duration::from_millis(5)), settle: PATIENCE };
+        let pace = Pace {
+            backoff: (Duration::from_millis(1), Duration::from_millis(5)),
+            settle: PATIENCE,
+            poll: Duration::from_millis(2),
+        };
         let views = Views::paced(Some(ground), settings, pace);
         let viewing = OwnedTask::spawn(views.run(CancellationToken::new()));
         let tasks = [following, caching, viewing];

@@ -1,5 +1,5 @@
 //! `CREATE VIEW` and `CREATE MATERIALIZED VIEW`, as PostgreSQL's grammar has them: the parser knows no check option, and prints queries where
-//! their text is wanted. `REFRESH MATERIALIZED VIEW`, which it does not know at all.
+//! their text is wanted. `REFRESH MATERIALIZED VIEW` and `ALTER MATERIALIZED VIEW`, which it does not know at all.
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, SetExpr};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::define::Definition;
-use super::{Kind, fold, refuse};
+use super::{Kind, copy, fold, refuse};
 use crate::catalog::kept::CheckOption;
-use crate::error::sqlstate;
+use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
 
 /// What only a materialized view is made with.
@@ -68,6 +68,10 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError
     let mut words = 1;
     if is_word(parser, 0, "refresh") {
         return refresh(parser).map(Some);
+    }
+    if is_word(parser, 0, "alter") && is_word(parser, 1, "materialized") && is_word(parser, 2, "view") {
+        copy::skip(parser);
+        return Ok(Some(altering()));
     }
     if !is_word(parser, 0, "create") {
         return Ok(None);
@@ -147,6 +151,12 @@ fn materialized(parser: &mut Parser<'_>) -> Result<Kind, ParserError> {
     let materialized = Some(Materializing { if_not_exists, with_data });
     let viewing = Viewing { name, replaces: false, columns, check: CheckOption::None, materialized, body: (start, end) };
     Ok(Kind::Define(Box::new(Definition::CreateView(viewing))))
+}
+
+/// What `ALTER MATERIALIZED VIEW` is answered, of which the parser knows nothing.
+fn altering() -> Kind {
+    let refused = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ALTER MATERIALIZED VIEW is not supported");
+    Kind::Refused(refused.with_hint("DROP MATERIALIZED VIEW, and make it anew with CREATE MATERIALIZED VIEW."))
 }
 
 /// `WITH [NO] DATA`
@@ -284,6 +294,13 @@ mod tests {
         assert_eq!(read("CREATE MATERIALIZED VIEW v AS DELETE FROM t"), "42601");
         assert_eq!(read("CREATE VIEW v WITH (check_option = local) AS SELECT a FROM t WITH CHECK OPTION"), "42601");
         assert_eq!(read("CREATE VIEW v AS DELETE FROM t"), "42601");
+        for text in [
+            "alter materialized view t rename to x",
+            "ALTER MATERIALIZED VIEW IF EXISTS s.t SET (fillfactor = 70); SELECT 1",
+            "ALTER MATERIALIZED VIEW t OWNER TO somebody",
+        ] {
+            assert_eq!(read(text), "0A000", "{text}");
+        }
     }
 
     #[test]

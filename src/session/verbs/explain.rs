@@ -59,8 +59,9 @@ pub(super) async fn run(
     };
     if analyze {
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
-        session.past.read(&branches);
-        drained.map_err(|error| diagnose(&error))?;
+        let drained = drained.map_err(|error| diagnose(&error));
+        session.past.read_until(&branches, drained.as_ref().err());
+        drained?;
     }
     let mut lines = if json {
         vec![explain::json(&ready, &branches, analyze).await?]

@@ -60,7 +60,13 @@ impl Keeper {
             return Err(self.planned().await.err().unwrap_or_else(|| failed.diagnosis(&self.kept.name.name)));
         };
         (self.due, self.is_given_up, self.changed) = (None, false, None);
-        let refreshed = match self.look(&plan) {
+        let mut keeping = self.look(&plan);
+        if let (Keeping::Unknown, Some(sets)) = (&keeping, &mut self.sets) {
+            // Whoever was told just now what is wanted asks for it in a moment. Cancel-safe.
+            tokio::time::timeout(self.views.pace.poll, sets.changed()).await.ok();
+            keeping = self.look(&plan);
+        }
+        let refreshed = match keeping {
             Keeping::Refresh => self.fill(&plan).await.map(|()| self.refreshed(None)),
             Keeping::Unknown => Ok(waiting("its tables are not asked to be cached yet".to_owned())),
             Keeping::Copies => match self.pinned(&plan) {
