@@ -193,7 +193,7 @@ mod tests {
         stand.set(&name, ViewState::Waiting, Some(&reason));
         let told = heard.of(Level::WARN);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("view=public.v") && told[0].contains("(7 bytes for all of them)"), "{told:?}");
+        assert!(told[0].contains("view=public.v") && told[0].contains("(7 bytes are left of cache.memory)"), "{told:?}");
     }
 
     #[test]
