@@ -143,8 +143,8 @@ pub(super) struct Groups {
     /// The same behind the open one.
     noted: Arc<Known>,
     doubts: Vec<TableId>,
-    /// Something of a table has changed that its description does not show.
-    is_told_again: bool,
+    /// Something of a table may have changed that its description does not show.
+    is_described: bool,
 }
 
 impl Groups {
@@ -188,7 +188,7 @@ impl Groups {
             tables: Arc::clone(&known),
             noted: known,
             doubts,
-            is_told_again: false,
+            is_described: false,
         }
     }
 
@@ -201,8 +201,8 @@ impl Groups {
     }
 
     /// Whether [`Groups::compare`] is due.
-    pub(super) fn take_told_again(&mut self) -> bool {
-        std::mem::take(&mut self.is_told_again)
+    pub(super) fn take_described(&mut self) -> bool {
+        std::mem::take(&mut self.is_described)
     }
 
     /// Doubts the tables that are not any more what they were, though the stream has not said so.
@@ -350,9 +350,9 @@ impl Groups {
                 Ok(())
             }
             Message::Relation(relation) => {
-                let Outcome { barriers, doubts, is_again, .. } = self.relations.describe(relation);
+                let Outcome { barriers, doubts, is_described, .. } = self.relations.describe(relation);
                 self.doubts.extend(doubts);
-                self.is_told_again |= is_again;
+                self.is_described |= is_described;
                 self.tell(barriers);
                 Ok(())
             }

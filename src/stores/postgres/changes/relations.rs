@@ -90,8 +90,9 @@ pub(super) struct Outcome {
     pub doubts: Vec<TableId>,
     /// Tables whose rows may have begun in the middle of transactions.
     pub added: Vec<TableId>,
-    /// A table was described that had been before: the server has forgotten that, as it does when something of the table changes.
-    pub is_again: bool,
+    /// A table was described: what else is said of it may be otherwise since the catalogs were asked, as the server forgets that it has
+    /// described a table when something of it changes.
+    pub is_described: bool,
 }
 
 /// All tables of a feed.
@@ -233,10 +234,10 @@ impl Relations {
     pub(super) fn describe(&mut self, relation: &Relation<'_>) -> Outcome {
         let id = TableId { namespace: relation.namespace.to_owned(), name: relation.name.to_owned() };
         let columns = relation.columns.iter().map(SeenColumn::of).collect();
-        let before = self.seen.insert(relation.id, Seen { id: id.clone(), columns, way: None });
+        self.seen.insert(relation.id, Seen { id: id.clone(), columns, way: None });
         let mut outcome = Outcome::default();
         let Some(entry) = self.entries.get(&id) else { return outcome };
-        outcome.is_again = before.is_some();
+        outcome.is_described = true;
         let seen = self.seen.get(&relation.id);
         let is_as_discovered =
             entry.expected.as_ref().zip(seen).is_some_and(|((_, attributes), seen)| is_told_as_discovered(attributes, seen));
@@ -568,10 +569,11 @@ mod tests {
     #[test]
     fn a_table_that_looks_as_before_and_was_defined_anew_is_told() {
         let (mut relations, _) = Relations::new(&[followed()], &all(facts()));
-        assert!(!relations.describe(&relation(7, "t", NOTE)).is_again);
+        assert!(relations.describe(&relation(7, "t", NOTE)).is_described);
+        assert!(!relations.describe(&relation(8, "u", NOTE)).is_described, "nobody follows it");
         let before = relations.fingerprints();
         let outcome = relations.describe(&relation(7, "t", NOTE));
-        assert!(outcome.is_again && outcome.barriers.is_empty() && outcome.doubts.is_empty(), "{outcome:?}");
+        assert!(outcome.is_described && outcome.barriers.is_empty() && outcome.doubts.is_empty(), "{outcome:?}");
         let anew = || all(Facts { fingerprint: "2".to_owned(), ..facts() });
         let prints = |print: &str| Prints::from([(table().id, print.to_owned())]);
         assert!(relations.differing(&prints(&facts().fingerprint)).is_empty());

@@ -296,7 +296,7 @@ impl Stream {
             return;
         }
         let now = Instant::now();
-        if self.groups.take_told_again() {
+        if self.groups.take_described() {
             let soon = self.looked.map_or(now, |looked| looked + LOOK_AGAIN).max(now + LOOK);
             self.look = self.look.min(soon);
         }
