@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keys that chance chooses, and rows from some place on ── Feeds::fill → rows of one state of the store
-//! Connector::position, asked behind it ── a set that has passed it → the copy has everything that the state has
+//! Connector::position, asked when it is shown no more ── a set that has passed it → the copy has everything that the state has
 //! what differs, but for what later transactions have touched (the fill's cursor) → a divergence: counted, told, the copy is loaded again
 //! ```
 //!
@@ -191,9 +191,6 @@ impl Check<'_> {
         let (Some(follow), Some(hub)) = (feeds.follow(store), feeds.hub(store)) else { return Err(Skipped::Gone) };
         let sample = Sample::of(&before, entry.connector.as_ref(), self.caches.settings.audit_rows)?;
         let (fill, mut cursor, capture) = feeds.fill(store, before.table()).await.map_err(away)?;
-        // Behind the fill: everything that it has is at or before this.
-        let asked = entry.connector.position(feeds.instance(), &follow);
-        let bound = tokio::time::timeout(self.caches.pace.patience, asked).await.map_err(|_late| Skipped::Away)?.map_err(away)?;
         let Fill { branch, version, ends, .. } = fill;
         let reading = self.read(&before, &sample, branch.as_ref());
         let found =
@@ -205,6 +202,10 @@ impl Check<'_> {
         // Its connection serves others then.
         tokio::time::timeout(self.caches.pace.patience, branch.rollback()).await.ok();
         drop(branch);
+        // In this order: a store may have to wait until its state is shown no more, to say where it is. Everything that the state has is at
+        // or before what it says then.
+        let asked = entry.connector.position(feeds.instance(), &follow);
+        let bound = tokio::time::timeout(self.caches.pace.patience, asked).await.map_err(|_late| Skipped::Away)?.map_err(away)?;
         let after = self.passed(&entry, life, &bound).await?;
         if after.shape().digest != before.shape().digest || after.table().schema != before.table().schema {
             return Err(Skipped::Gone);

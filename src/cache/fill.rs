@@ -3,7 +3,7 @@
 //! ```text
 //! Connector::position → the feed has come there: what is read is not far ahead of it, and need not be thrown away before it has passed it
 //! Feeds::fill → rows → TableVersion ─ the fill's cursor: what the state has not, up to what is published ─→ follow: joins the set
-//! Connector::position, asked behind the fill: the set has everything that is in the state when it has passed this
+//! Connector::position, asked when the state is shown no more: the set has everything that is in the state when it has passed this
 //! ```
 
 use std::sync::Arc;
@@ -102,8 +102,6 @@ impl Filling {
         let published = hub.last();
         let shape = shape(&self.caches, &self.copies, &self.table)?;
         let (fill, cursor, capture) = feeds.fill(store, &self.table).await?;
-        // Behind the fill: everything that it has is at or before this.
-        let bound = self.position().await?;
         let version = {
             let deadline = tokio::time::Instant::from_std(fill.ends);
             let read = tokio::time::timeout_at(deadline, self.read(&shape, fill.branch.as_ref())).await;
@@ -115,9 +113,12 @@ impl Filling {
             read
         };
         let (state, life, read) = (Arc::clone(&version), self.life, Instant::now());
+        // In this order: a store may have to wait until its state is shown no more, to say where it is. Everything that the state has is at
+        // or before what it says then.
+        drop(fill.branch);
+        let bound = self.position().await?;
         let is_asked = self.caches.keeps(Rule::Contained);
         let origin = Origin { capture, version: fill.version, state, published, bound, life, read, is_asked };
-        drop(fill.branch);
         // Everything before the cursor is in the state.
         let seq = cursor.passed();
         let mut filled = Filled { standing: Standing { version, seq, origin: Some(Arc::new(origin)) }, cursor };

@@ -189,6 +189,13 @@ async fn a_table_is_loaded_and_follows_its_feed() {
 }
 
 #[tokio::test]
+async fn a_store_is_asked_where_it_is_only_when_it_shows_no_state_to_a_load() {
+    let stage = Stage::cached(&["orders"], settings()).await;
+    assert_eq!((stage.store.filled(), stage.store.asked_while_shown()), (1, 0));
+    assert!(stage.store.asked() >= 2, "it was not asked before and behind");
+}
+
+#[tokio::test]
 async fn what_the_fill_has_is_not_done_again_and_what_it_has_not_is_done() {
     let stage = Stage::streaming(&["orders"], settings()).await;
     stage.does(1, vec![("orders", Did::Part("a"))]).await;

@@ -179,6 +179,10 @@ struct Script {
     asked: usize,
     /// What the answer waits for.
     end_gate: Option<Arc<Semaphore>>,
+    /// Held by each state that is shown.
+    shown: Arc<()>,
+    /// How often it was asked for where it is while it showed a state.
+    asked_while_shown: usize,
     /// Whether there is a fault in who asks.
     is_faulty: bool,
     /// Whether what it gives again may be other transactions.
@@ -311,6 +315,11 @@ impl FakeStore {
         self.script().asked
     }
 
+    /// How often it was asked where it is while it showed a state, for which a real one may have to wait until it shows none.
+    pub(crate) fn asked_while_shown(&self) -> usize {
+        self.script().asked_while_shown
+    }
+
     /// The next answers wait for a permit each, after they were made.
     pub(crate) fn hold_positions(&self) -> Arc<Semaphore> {
         Arc::clone(self.script().end_gate.insert(Arc::new(Semaphore::new(0))))
@@ -376,6 +385,7 @@ impl Connector for FakeStore {
         let (end, gate, is_faulty) = {
             let mut script = self.script();
             script.asked += 1;
+            script.asked_while_shown += usize::from(Arc::strong_count(&script.shown) > 1);
             (script.end, script.end_gate.clone(), script.is_faulty)
         };
         pass(gate).await;
@@ -456,14 +466,15 @@ impl Capture for FakeCapture {
     }
 
     async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
-        let ((batches, position), look_back, gate) = {
+        let ((batches, position), look_back, gate, shown) = {
             let mut script = self.script();
             script.fills += 1;
             let filled = script.filled_of.get(&table.id).unwrap_or(&script.filled).clone();
-            (filled, script.look_back.unwrap_or(Duration::from_secs(60)), script.fill_gate.clone())
+            let look_back = script.look_back.unwrap_or(Duration::from_secs(60));
+            (filled, look_back, script.fill_gate.clone(), Arc::clone(&script.shown))
         };
         pass(gate).await;
-        let (branch, ends) = (Arc::new(FakeBranch { batches }), Instant::now() + Duration::from_secs(60));
+        let (branch, ends) = (Arc::new(FakeBranch { batches, _shown: shown }), Instant::now() + Duration::from_secs(60));
         Ok(Fill { branch, version: position.to_be_bytes().to_vec(), look_back, ends })
     }
 
@@ -542,6 +553,7 @@ impl Feed for FakeFeed {
 #[derive(Debug)]
 struct FakeBranch {
     batches: Vec<RecordBatch>,
+    _shown: Arc<()>,
 }
 
 #[async_trait]

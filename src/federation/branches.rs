@@ -38,7 +38,7 @@ pub struct Branches {
     /// What the statement may read from copies.
     offers: Arc<Offers>,
     /// Through what stores are read whose state was opened before the statement, which is given up with the statement.
-    shown: Arc<BTreeMap<StoreName, Arc<dyn Branch>>>,
+    shown: Arc<Mutex<Shown>>,
     /// What it reads materialized views from.
     views: Arc<Choices>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
@@ -78,6 +78,9 @@ pub(super) enum Hold {
     /// The client wants them to be locked.
     Locked(RowLock),
 }
+
+/// What stores are read through that was opened before; `None` once it has been let go of.
+type Shown = BTreeMap<StoreName, Option<Arc<dyn Branch>>>;
 
 #[derive(Debug, Default, Clone)]
 struct Slot {
@@ -160,7 +163,13 @@ impl Branches {
     /// The same for a statement that reads these stores in states that are open already.
     #[must_use]
     pub fn showing(self, shown: BTreeMap<StoreName, Arc<dyn Branch>>) -> Self {
-        Self { shown: Arc::new(shown), ..self }
+        let shown = shown.into_iter().map(|(store, branch)| (store, Some(branch))).collect();
+        Self { shown: Arc::new(Mutex::new(shown)), ..self }
+    }
+
+    /// Lets go of what [`Branches::showing`] was given, behind the last row that is read of it.
+    pub fn show_no_more(&self) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|branch| *branch = None);
     }
 
     /// The same for a statement that reads copies in these sets, as far as they have its tables.
@@ -364,8 +373,8 @@ impl Branches {
         if let Some(writer) = self.writer(store) {
             return Ok(writer);
         }
-        if let Some(shown) = self.shown.get(store) {
-            return Ok(Arc::clone(shown));
+        if let Some(shown) = self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(store) {
+            return shown.clone().ok_or_else(|| gone(store));
         }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

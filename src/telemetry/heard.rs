@@ -1,12 +1,12 @@
 //! What is logged, for tests that ask whether an operator is told.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Level, Metadata, Subscriber};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level, Metadata, Subscriber};
 
 /// The lines that a thread has logged: their levels, and what is in them.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,10 @@ pub(crate) struct Heard(Arc<Mutex<Vec<(Level, String)>>>);
 impl Heard {
     /// Hears what this thread logs, until the guard is dropped.
     pub(crate) fn here() -> (Self, DefaultGuard) {
+        // With one subscriber only, whether a place is worth hearing is decided for good by the thread that comes there first, which may be
+        // that of a test that hears nothing (`Rebuilder::JustOne` of tracing-core).
+        static OTHER: OnceLock<Dispatch> = OnceLock::new();
+        OTHER.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let heard = Self::default();
         let guard = tracing::subscriber::set_default(heard.clone());
         (heard, guard)

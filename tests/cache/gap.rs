@@ -3,7 +3,7 @@
 //! there, it lasts until the test ends it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -29,14 +29,17 @@ const WHILE: Duration = Duration::from_millis(60);
 /// Numbers of one round.
 const ROUND: i64 = 1_000_000;
 
-/// Gives keys larger and larger numbers until it is stopped, some of which are undone.
+/// Gives keys larger and larger numbers until it is stopped, some of which are undone. Rests for longer than it writes, so that whoever follows
+/// it gets to its end on a machine that is busy too.
 fn writing(mut behind: Behind, (first, keys): (i64, Vec<i64>), stop: CancellationToken) -> OwnedTask<Behind> {
     OwnedTask::spawn(async move {
         let mut number = first;
         while !stop.is_cancelled() {
             number += 1;
             let key = keys[usize::try_from(number).unwrap() % keys.len()];
+            let began = Instant::now();
             behind.write(number, &[key], number % 5 != 0).await.unwrap();
+            tokio::time::sleep(began.elapsed() * 2).await;
         }
         behind
     })
@@ -266,6 +269,8 @@ impl Waiting {
             (now == names.trim_matches('\'')).then_some(())
         };
         eventually("the setting", shown).await;
+        // Whoever lets commits wait is told by the checkpointer, which looks at its settings before it does this.
+        connection.execute("CHECKPOINT").await.unwrap();
     }
 
     /// Lets the commit end.

@@ -26,15 +26,8 @@ pub fn cache_line(plan: &str) -> Option<&str> {
 
 /// Asks until the answer is a result that was kept.
 pub async fn until_hit(session: &Session, sql: &str) {
-    let mut last = String::new();
-    for _ in 0..400 {
-        last = analyzed(session, sql).await;
-        if cache_line(&last).is_some_and(|line| line.contains("Cache: hit")) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    panic!("{sql} is never kept: {last}");
+    let is_hit = async || cache_line(&analyzed(session, sql).await).is_some_and(|line| line.contains("Cache: hit")).then_some(());
+    eventually(sql, is_hit).await;
 }
 
 /// What the query answers over the rows that the table has.
@@ -82,6 +75,12 @@ async fn a_result_over_mongodb_is_given_until_its_collection_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_over_a_file_is_given_until_its_table_changes() {
     follows(world::of_sqlite().await).await;
+}
+
+/// Where the file says how far it is, nothing may be read of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_read_through_one_connection_has_copies_and_results() {
+    follows(world::of_narrow_sqlite().await).await;
 }
 
 /// Reads a kept query all the time while others write, and compares it with the store when they rest.

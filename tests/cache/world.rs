@@ -73,6 +73,13 @@ pub async fn of_sqlite() -> World {
     World::new(room, native, "file").await
 }
 
+/// Over a file, which is read through one connection, so that whoever writes waits for whoever reads.
+pub async fn of_narrow_sqlite() -> World {
+    let lines = format!("{}pool.size = 1\n", lines(OUTBOX));
+    let (room, native) = Box::pin(room::of_sqlite(&statements(), &lines, &TABLES)).await;
+    World::new(room, native, "file").await
+}
+
 /// The collections and what is in them.
 pub fn documents() -> [(&'static str, Vec<Document>); 3] {
     let accounts: Vec<Document> = (1..=ACCOUNTS).map(|id| doc! { "_id": id, "balance": START }).collect();

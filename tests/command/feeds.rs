@@ -89,6 +89,7 @@ async fn uninstall_removes_tables_of_commits_once_nobody_writes_to_the_file_and_
     }
     assert_eq!(count(&place, left).await, 1);
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().join("file.db"));
+    let options = options.busy_timeout(proxy::PATIENCE);
     let mut connection = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
     connection.execute("DELETE FROM tributary_outbox").await.unwrap();
     connection.close().await.unwrap();
@@ -114,6 +115,7 @@ async fn uninstall_leaves_keys_of_a_file_while_a_transaction_may_be_sent_again_o
     assert!(told.contains("leaves table tributary_keys, in which there are keys of transactions"), "{told}");
     assert_eq!(count(&place, left).await, 1);
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().join("file.db"));
+    let options = options.busy_timeout(proxy::PATIENCE);
     let mut connection = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
     connection.execute("DELETE FROM tributary_keys WHERE \"key\" = 'new'").await.unwrap();
     connection.close().await.unwrap();
@@ -145,6 +147,7 @@ async fn uninstall_tells_which_tables_of_a_file_it_could_not_look_at() {
 /// A number of the file.
 async fn count(place: &Place, sql: &str) -> i64 {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().join("file.db"));
+    let options = options.busy_timeout(proxy::PATIENCE);
     let mut connection = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
     let found = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();

@@ -123,7 +123,7 @@ impl Results {
         })
     }
 
-    /// Keeps the rows of a query that has read nothing but a fill.
+    /// Keeps the rows of a query that has read nothing but a fill, whose branches nobody else holds any more.
     ///
     /// # Errors
     /// It is not proven that they have everything that happened, or they are too large.
@@ -133,18 +133,19 @@ impl Results {
         if bytes > self.result_bytes_max() {
             return Err(too_large(self.result_bytes_max()));
         }
-        let Fill { began, parts } = fill;
+        let Fill { began, mut parts } = fill;
         if parts.is_empty() {
             return Err(Rejected::new("no-tables", "it reads no table"));
         }
         let is_quiet = parts.iter().any(|part| part.branch.is_none());
+        let now = Instant::now();
+        if parts.iter().any(|part| part.ends.is_some_and(|ends| now >= ends)) {
+            return Err(Rejected::new("no-state", "its store did not show one state for as long as reading it took"));
+        }
+        // All of them, before any store is asked where it is: one may have to wait until its state is shown no more, to say so.
+        parts.iter_mut().for_each(|part| part.branch = None);
         let mut stores = Vec::with_capacity(parts.len());
-        for mut part in parts {
-            if part.ends.is_some_and(|ends| Instant::now() >= ends) {
-                return Err(Rejected::new("no-state", "its store did not show one state for as long as reading it took"));
-            }
-            // The store need not show it any more.
-            part.branch = None;
+        for part in parts {
             let bound = self.bound(&part.connector).await?;
             stores.push((part, bound));
         }

@@ -63,6 +63,15 @@ async fn a_copy_that_is_not_the_same_is_found_and_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_store_is_asked_where_it_is_only_when_it_shows_no_state_to_the_auditor() {
+    let stage = one_row().await;
+    let (asked, filled) = (stage.store.asked(), stage.store.filled());
+    stage.looked_at("orders", 3).await;
+    assert!(stage.store.asked() > asked && stage.store.filled() > filled);
+    assert_eq!(stage.store.asked_while_shown(), 0);
+}
+
+#[tokio::test]
 async fn a_copy_that_is_late_is_waited_for() {
     let stage = one_row().await;
     let checks = stage.audit("orders").checks;

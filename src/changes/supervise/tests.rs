@@ -18,6 +18,9 @@ use crate::changes::{ChangeSettings, Cursor, Feeds, Hook, Moment, TableState};
 use crate::stores::capture::{InstanceId, OwnObject, Step, Watch};
 use crate::stores::change::{Entry, Group, Operation};
 
+/// Long enough for a busy machine; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const PACING: Pacing = Pacing {
     log: Pace {
         sync: Duration::from_millis(1),
@@ -96,7 +99,7 @@ impl Stage {
     }
 
     async fn holds(&self, holds: impl Fn() -> bool, told: impl Fn() -> String) {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < end, "{}", told());
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -123,7 +126,7 @@ impl Stage {
 async fn ids(cursor: &mut Cursor, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for _ in 0..count {
-        let piece = tokio::time::timeout(Duration::from_secs(10), cursor.next()).await.unwrap().unwrap();
+        let piece = tokio::time::timeout(PATIENCE, cursor.next()).await.unwrap().unwrap();
         ids.push(piece.transaction().unwrap().id.clone());
     }
     ids
@@ -131,7 +134,7 @@ async fn ids(cursor: &mut Cursor, count: usize) -> Vec<String> {
 
 /// A cursor's next transaction as words for its entries.
 async fn entries(cursor: &mut Cursor) -> Vec<String> {
-    let piece = tokio::time::timeout(Duration::from_secs(10), cursor.next()).await.unwrap().unwrap();
+    let piece = tokio::time::timeout(PATIENCE, cursor.next()).await.unwrap().unwrap();
     let word = |entry: &Entry| match entry {
         Entry::Row { rows, row } => {
             let rows = &piece.group.rows[usize::try_from(*rows).unwrap()];

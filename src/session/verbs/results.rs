@@ -263,6 +263,7 @@ async fn fill(session: &mut Session, asked: Asked<'_>, key: &Key, flight: Flight
         }
         Read::All(all) => {
             let kept = if is_of(&branches, asked.reads) {
+                branches.show_no_more();
                 store.keep(key, fill, all.clone()).await
             } else {
                 Err(Rejected::new("fault", "it has read a store that it did not name"))

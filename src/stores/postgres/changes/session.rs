@@ -97,7 +97,7 @@ async fn begin(
     let store = || inner.name.to_string();
     let tunnel = if Tunnel::is_needed(address) {
         let made = Tunnel::open(address).await;
-        Some(made.map_err(|reason| Ended::Again(StoreError::Unreachable { store: store(), reason }))?)
+        made.map_err(|reason| Ended::Again(StoreError::Unreachable { store: store(), reason }))?
     } else {
         None
     };

@@ -2,8 +2,10 @@
 //! goes on to the server.
 //!
 //! ```text
-//! library → Unix socket, for one connection (0700) → pump → TLS, or plain where the server has none → server
+//! library → Unix socket, for one connection (0700) → pump → TLS → server
 //! ```
+//!
+//! Where encryption is preferred and the server has none, there is no tunnel: the library connects by itself.
 //!
 //! The certificate is judged as the driver of all other connections judges it: not at all with `prefer` and `require`, by its
 //! authorities with `verify-ca`, and by the server's name too with `verify-full`.
@@ -32,6 +34,10 @@ use crate::task::OwnedTask;
 /// `SSLRequest`: its length, and a number that is no version of the protocol.
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
+/// Bytes that go on at once: what the library says is little, and what the server sends is many small messages.
+const SAID: usize = 8 << 10;
+const SENT: usize = 128 << 10;
+
 /// How long the library may take to connect to a socket that is there.
 const ACCEPT: Duration = Duration::from_secs(10);
 
@@ -48,24 +54,22 @@ impl Tunnel {
         !address.host.starts_with('/') && !matches!(address.tls, PgSslMode::Disable | PgSslMode::Allow)
     }
 
-    /// Connects to the server, and waits for one connection to [`Tunnel::directory`].
+    /// Connects to the server, and waits for one connection to [`Tunnel::directory`]. `None`: the server has no encryption, and need not.
     ///
     /// # Errors
     /// Why there is none, without secrets.
-    pub(super) async fn open(address: &Address) -> Result<Self, String> {
+    pub(super) async fn open(address: &Address) -> Result<Option<Self>, String> {
         let mut plain = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| error.to_string())?;
         plain.set_nodelay(true).map_err(|error| error.to_string())?;
+        if !asks_for_tls(&mut plain, address.tls).await? {
+            return Ok(None);
+        }
         let (directory, listener) = listen(address.port).map_err(|error| format!("a socket of ours cannot be made: {error}"))?;
-        let pump = if asks_for_tls(&mut plain, address.tls).await? {
-            let config = config(address)?;
-            let name = ServerName::try_from(address.host.clone()).map_err(|error| format!("TLS: {error}"))?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, plain).await;
-            let stream = stream.map_err(|error| format!("TLS: {error}"))?;
-            OwnedTask::spawn(pump(listener, stream))
-        } else {
-            OwnedTask::spawn(pump(listener, plain))
-        };
-        Ok(Self { directory, _pump: pump })
+        let config = config(address)?;
+        let name = ServerName::try_from(address.host.clone()).map_err(|error| format!("TLS: {error}"))?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, plain).await;
+        let stream = stream.map_err(|error| format!("TLS: {error}"))?;
+        Ok(Some(Self { directory, _pump: OwnedTask::spawn(pump(listener, stream)) }))
     }
 
     /// The directory of the socket.
@@ -98,7 +102,7 @@ async fn pump<S: AsyncRead + AsyncWrite + Unpin>(listener: UnixListener, mut ser
     let Ok(Ok((mut library, _))) = tokio::time::timeout(ACCEPT, listener.accept()).await else { return };
     drop(listener);
     // An end on either side is one on both: the library tells it as a lost connection.
-    if let Err(error) = tokio::io::copy_bidirectional(&mut library, &mut server).await {
+    if let Err(error) = tokio::io::copy_bidirectional_with_sizes(&mut library, &mut server, SAID, SENT).await {
         tracing::debug!(%error, "a connection for replication was lost");
     }
 }
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
     use crate::options::Secret;
 
-    /// Answers a request for TLS, then gives back what it is sent, once.
+    /// Answers a request for TLS, then gives back one more than the byte that it is sent where there is TLS.
     async fn server(listener: TcpListener, answer: u8, acceptor: TlsAcceptor) {
         let (mut plain, _) = listener.accept().await.unwrap();
         let mut request = [0; 8];
@@ -236,13 +240,11 @@ mod tests {
             let byte = stream.read_u8().await.unwrap();
             stream.write_all(&[byte + 1]).await.unwrap();
             stream.flush().await.unwrap();
-        } else if let Ok(byte) = plain.read_u8().await {
-            plain.write_all(&[byte + 1]).await.unwrap();
         }
     }
 
-    /// Sends a byte through a tunnel to a server with a certificate for `named`.
-    async fn try_it(answer: u8, tls: PgSslMode, named: &str, is_trusted: bool) -> Result<u8, String> {
+    /// Sends a byte through a tunnel to a server with a certificate for `named`, where there is one.
+    async fn try_it(answer: u8, tls: PgSslMode, named: &str, is_trusted: bool) -> Result<Option<u8>, String> {
         let made = rcgen::generate_simple_self_signed(vec![named.to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -263,27 +265,27 @@ mod tests {
             tls,
             authorities: is_trusted.then(|| made.cert.pem().into_bytes()),
         };
-        let tunnel = Tunnel::open(&address).await?;
+        let Some(tunnel) = Tunnel::open(&address).await? else { return Ok(None) };
         let mode = std::fs::metadata(tunnel.directory()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let mut library = UnixStream::connect(format!("{}/.s.PGSQL.{port}", tunnel.directory())).await.unwrap();
         library.write_all(&[7]).await.unwrap();
-        library.read_u8().await.map_err(|error| error.to_string())
+        library.read_u8().await.map(Some).map_err(|error| error.to_string())
     }
 
     #[tokio::test]
-    async fn bytes_go_through_encrypted_or_plain() {
-        assert_eq!(try_it(b'S', PgSslMode::Prefer, "127.0.0.1", false).await, Ok(8));
-        assert_eq!(try_it(b'N', PgSslMode::Prefer, "127.0.0.1", false).await, Ok(8));
-        assert_eq!(try_it(b'S', PgSslMode::Require, "elsewhere", false).await, Ok(8));
+    async fn bytes_go_through_encrypted_where_the_server_can() {
+        assert_eq!(try_it(b'S', PgSslMode::Prefer, "127.0.0.1", false).await, Ok(Some(8)));
+        assert_eq!(try_it(b'N', PgSslMode::Prefer, "127.0.0.1", false).await, Ok(None));
+        assert_eq!(try_it(b'S', PgSslMode::Require, "elsewhere", false).await, Ok(Some(8)));
         assert!(try_it(b'N', PgSslMode::Require, "127.0.0.1", false).await.unwrap_err().contains("none"));
         assert!(try_it(b'E', PgSslMode::Prefer, "127.0.0.1", false).await.is_err());
     }
 
     #[tokio::test]
     async fn certificates_are_judged_as_the_file_says() {
-        assert_eq!(try_it(b'S', PgSslMode::VerifyCa, "elsewhere", true).await, Ok(8));
-        assert_eq!(try_it(b'S', PgSslMode::VerifyFull, "127.0.0.1", true).await, Ok(8));
+        assert_eq!(try_it(b'S', PgSslMode::VerifyCa, "elsewhere", true).await, Ok(Some(8)));
+        assert_eq!(try_it(b'S', PgSslMode::VerifyFull, "127.0.0.1", true).await, Ok(Some(8)));
         for (tls, named, is_trusted) in [
             (PgSslMode::VerifyCa, "127.0.0.1", false),
             (PgSslMode::VerifyFull, "127.0.0.1", false),

@@ -3,9 +3,11 @@
 //! ```text
 //! look: has the file changed (stir)? → data_version moved? → read transaction: head, rows → Step     nothing: Idle now and then
 //!       schema_version moved? → triggers made again under the lock of what writes → Doubt
-//! wait: room for the step, a command, or the next look
+//! wait: room for the step, a command, or the next look, which comes at once where somebody else held the file
 //! trim: rows that are durable elsewhere are removed, some at a time
 //! ```
+
+mod trim;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,20 +27,22 @@ use super::super::own::first;
 use super::super::pool::{Identity, Pool};
 use super::super::scan::Database;
 use super::head::{Counter, Head, Trouble, follows, head, of_another, stranger};
-use super::measure::{Stand, drawn, hand_over};
+use super::measure::{Stand, drawn};
 use super::rows::{Form, Forms, Window, window};
 use super::stir::Stir;
 use super::triggers::{self, Asked, Installed, Misfits, install};
-use super::{Cuts, NOTHING, Place, is_busy, patiently};
+use super::{Cuts, Place, is_busy, patiently};
 
 /// How long the lock of what writes is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing can be read because somebody else holds the file, before that is told.
 const BUSY_PATIENCE: Duration = Duration::from_secs(30);
-/// Rows of changes that are removed in one transaction.
-const TRIM_EACH: i64 = 1_000;
-/// How often fewer of them are removed.
-const TRIM_EVERY: Duration = Duration::from_millis(500);
+/// How long a look waits for a lock by itself, in ms: those who write hold it for less, and SQLite sleeps longer each time.
+const LOOK_WAIT_MS: u32 = 5;
+/// How long a feed sleeps behind a look at a file that somebody else held, before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Since when the file must have been held for the feed to look no more often than usual: who holds it so long is not about to be done.
+const LOOK_EAGERLY: Duration = Duration::from_secs(1);
 /// How often the file of the name is looked at, also one that seems to rest, and that nothing happened is told.
 const BEAT: Duration = Duration::from_secs(1);
 /// Looks without news between two steps that say so.
@@ -326,6 +330,9 @@ impl Worker {
     fn serve(&mut self, database: &Database<'_>) {
         let mut counter = Counter::new(database);
         self.stir = Stir::of(self.pool.file());
+        if let Err(failure) = database.run(&format!("PRAGMA busy_timeout = {LOOK_WAIT_MS}")) {
+            tracing::debug!(store = %self.pool.store(), code = failure.code, "looks at the file wait for locks as all else does");
+        }
         loop {
             let step = self.look(database, &mut counter).map_err(|trouble| self.ended(trouble)).transpose();
             let is_over = matches!(step, Some(Err(_)));
@@ -371,7 +378,8 @@ impl Worker {
 
     /// Sleeps until the next look, without a timer of the runtime, which would wake two threads for each look at a file that rests.
     fn rest(&mut self, database: &Database<'_>) -> bool {
-        let until = Instant::now() + self.poll;
+        let is_soon_free = self.held.is_some_and(|since| since.elapsed() < LOOK_EAGERLY);
+        let until = Instant::now() + if is_soon_free { self.poll.min(LOOK_AGAIN) } else { self.poll };
         loop {
             let goes_on = match self.way.inbox.try_recv() {
                 Ok(command) => self.obey(database, command),
@@ -396,8 +404,7 @@ impl Worker {
                 true
             }
             Command::Close { done } => {
-                self.trimmed = Instant::now().checked_sub(TRIM_EVERY).unwrap_or(self.trimmed);
-                self.trim(database);
+                self.trim_now(database);
                 let _ = done.send(());
                 false
             }
@@ -498,6 +505,9 @@ impl Worker {
 
     /// Takes the triggers of tables that have just been stopped away, so that whoever follows them again begins anew.
     fn keep_stops(&mut self, database: &Database<'_>) -> Result<(), Trouble> {
+        if self.forms.stops.is_empty() {
+            return Ok(());
+        }
         let written = triggers::forms(database)?;
         let is_new = |number: &i64| written.get(number).is_some_and(|form| form.until.is_none());
         let stops: Vec<(i64, i64)> =
@@ -561,32 +571,6 @@ impl Worker {
     /// Behind the last whole transaction.
     fn stand(&self) -> Stand {
         Stand { place: Place { history: self.history, seq: self.base }, drawn: self.base_drawn }
-    }
-
-    /// Removes rows that are durable elsewhere, where nobody writes.
-    fn trim(&mut self, database: &Database<'_>) {
-        let told = self.way.told.load(Ordering::Acquire).min(self.base);
-        let count = told.saturating_sub(self.handed);
-        if told == NOTHING || count <= 0 || (count < TRIM_EACH && self.trimmed.elapsed() < TRIM_EVERY) {
-            return;
-        }
-        self.trimmed = Instant::now();
-        let upto = told.min(self.handed.saturating_add(TRIM_EACH));
-        let work = || {
-            database.run("BEGIN IMMEDIATE")?;
-            hand_over(database, &self.object, upto)?;
-            database.run("COMMIT")
-        };
-        match work() {
-            Ok(()) => self.handed = upto,
-            // It is tried again; what is kept meanwhile is bounded.
-            Err(failure) => {
-                tracing::debug!(store = %self.pool.store(), code = failure.code, "rows of changes are removed later");
-                if !database.is_autocommit() {
-                    drop(database.run("ROLLBACK"));
-                }
-            }
-        }
     }
 }
 

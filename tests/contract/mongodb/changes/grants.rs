@@ -29,7 +29,7 @@ impl Granted {
         let databases = if is_with_other { format!("\"{name}\", \"{other}\"") } else { format!("\"{name}\"") };
         let file = format!(
             "hosts = [\"{}:{}\"]\nuser = \"{user}\"\npassword = \"secret\"\nauth_source = \"admin\"\nreplica_set = \"{}\"\n\
-             database = \"{name}\"\ndatabases = [{databases}]\nserver_selection_timeout = \"3s\"\nconnect_timeout = \"3s\"\n",
+             database = \"{name}\"\ndatabases = [{databases}]\nserver_selection_timeout = \"30s\"\nconnect_timeout = \"30s\"\n",
             server.host(),
             server.port(),
             server.replica_set(),
